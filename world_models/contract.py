@@ -1,0 +1,127 @@
+"""What every world model promises: the one page a planner may rely on.
+
+A world model is an encoder ``phi: S -> Z`` and a latent model ``(P̄, R̄, D̄)`` (Deep SPI, arXiv
+2510.12312, section 3). A planner only ever calls the verbs below; it never sees a network.
+
+Shapes: ``[...]`` stands for any leading batch shape (none, ``[N]``, ``[B, T]``, ...). Observations are
+``[..., *observation_shape]``, latents ``[..., *latent_spec.shape]``, actions ``[...]`` int64, rewards,
+probabilities and losses ``[...]`` float32, flags ``[...]`` bool.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torchrl.data import TensorSpec
+
+LOCAL_LOSSES = ("transition", "reward", "termination")
+
+
+class ImaginedStep(NamedTuple):
+    """One dreamt transition; every field has the batch shape of the latent it started from."""
+
+    next_latent: Tensor
+    reward: Tensor
+    terminated: Tensor
+
+
+class WorldModel(nn.Module, ABC):
+    """Abstract world model.
+
+    Args:
+        observation_spec: spec of one observation, without batch dimensions.
+        num_actions: size of the discrete action set.
+
+    Subclasses set ``latent_spec`` (the spec of one latent, without batch dimensions) and ``encoder``
+    (the module that holds every parameter of ``phi``) in their constructor.
+    """
+
+    latent_spec: TensorSpec
+    encoder: nn.Module
+
+    #: Lipschitz constant in ``z`` of the latent transition (in W1) and of the reward, for each action,
+    #: where the construction guarantees one; ``None`` where nothing is promised.
+    transition_lipschitz: float | None = None
+    reward_lipschitz: float | None = None
+
+    def __init__(self, observation_spec: TensorSpec, num_actions: int) -> None:
+        super().__init__()
+        self.observation_spec = observation_spec
+        self.num_actions = num_actions
+
+    # ------------------------------------------------------------------ beliefs
+
+    @abstractmethod
+    def encode(self, observation: Tensor) -> Tensor:
+        """``z = phi(s)``. Observation in its raw dtype (uint8 images stay uint8 until here)."""
+
+    @abstractmethod
+    def transition(self, latent: Tensor, action: Tensor) -> Distribution:
+        """``P̄(. | z, a)``: batch shape ``[...]``, event shape ``latent_spec.shape``."""
+
+    @abstractmethod
+    def reward(self, latent: Tensor, action: Tensor) -> Tensor:
+        """``R̄(z, a)``: expected reward, ``[...]``, in the units of the environment."""
+
+    @abstractmethod
+    def termination(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
+        """``D̄(z, a, z')``: probability in [0, 1] that the episode terminated on arriving in ``z'``."""
+
+    # ------------------------------------------------------------------ learning
+
+    @abstractmethod
+    def local_losses(
+        self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
+    ) -> TensorDict:
+        """Per-transition training losses: keys ``transition``, ``reward``, ``termination``, each ``[...]``.
+
+        ``next_latent`` is the target ``phi(s')`` as ``target`` returned it. Nothing is averaged: the
+        unified utility weighs each transition by its own importance ratio.
+        """
+
+    @abstractmethod
+    def local_distances(
+        self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
+    ) -> TensorDict:
+        """Per-transition *certified* errors, in true metrics, same keys and shapes as ``local_losses``.
+
+        ``transition`` is the independent-coupling cost ``E_{z'~P̄} d(phi(s'), z')`` for the L1 metric (an
+        upper bound of W1), ``reward`` is ``|r - R̄|``, ``termination`` is ``|1[terminated] - D̄|``.
+        Unlike a training loss these may be compared between models of the same latent space.
+        """
+
+    def target(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
+        """What the transition is trained towards: ``phi(s')`` with its gradient, unless a model chooses
+        otherwise (stop-gradient, slow encoder)."""
+        del next_observation
+        return next_latent
+
+    def after_update(self) -> None:
+        """Called once after every optimizer step; a slow encoder follows here."""
+
+    # ------------------------------------------------------------------ dreaming
+
+    @torch.no_grad()
+    def imagine(self, latent: Tensor, action: Tensor) -> ImaginedStep:
+        """Samples one step of the latent model. Carries no gradient."""
+        next_latent = self.transition(latent, action).sample()
+        reward = self.reward(latent, action)
+        terminated = torch.bernoulli(self.termination(latent, action, next_latent)).bool()
+        return ImaginedStep(next_latent, reward, terminated)
+
+    # ------------------------------------------------------------------ parameters by role
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of ``phi``: they move the deployed policy ``pi̅ ∘ phi``."""
+        return self.encoder.parameters()
+
+    def model_parameters(self) -> Iterator[nn.Parameter]:
+        """Every trainable parameter that is not the encoder's: transition, reward and termination."""
+        encoder = {id(p) for p in self.encoder.parameters()}
+        return (p for p in self.parameters() if id(p) not in encoder and p.requires_grad)
