@@ -1,0 +1,46 @@
+"""Diagnostics on batches whose answer is known."""
+
+from __future__ import annotations
+
+import torch
+
+from world_models.diagnostics import dead_units, effective_rank, latent_spread, reward_error_on_largest
+
+
+def test_effective_rank_counts_directions():
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(20, 20)).Q[:3]
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
+    assert torch.allclose(effective_rank(5 + signs @ basis), torch.tensor(3.0), atol=1e-3)
+
+
+def test_equal_latents_have_no_rank_and_no_spread():
+    latents = torch.randn(1, 64, 7, 7).expand(700, -1, -1, -1)
+    assert effective_rank(latents) == 0
+    assert latent_spread(latents) == 0
+    assert dead_units(latents) == 1
+
+
+def test_spread_of_wide_latents_survives_the_projection():
+    torch.manual_seed(0)
+    latents = torch.randn(600, 64, 7, 7)
+    expected = torch.pdist(latents[:200].flatten(1)).mean()
+    assert abs(latent_spread(latents) / expected - 1) < 0.05
+
+
+def test_spread_of_two_points_is_their_distance():
+    assert torch.allclose(latent_spread(torch.tensor([[0.0, 0.0], [3.0, 4.0]])), torch.tensor(5.0))
+
+
+def test_dead_units_are_the_constant_ones():
+    latents = torch.randn(50, 4)
+    latents[:, 1] = 0.0
+    assert dead_units(latents) == 0.25
+
+
+def test_reward_error_on_the_largest_rewards():
+    reward = torch.zeros(200)
+    reward[7], reward[90] = -47.0, 5.0
+    predicted = torch.ones(200)
+    assert reward_error_on_largest(predicted, reward) == (48 + 4) / 2
+    assert reward_error_on_largest(predicted, reward, share=1e-9) == 48

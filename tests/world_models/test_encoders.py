@@ -1,0 +1,74 @@
+"""Encoders: choice by observation, shapes, scaling, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchrl.data import Binary, Bounded, Categorical, OneHot, Unbounded
+
+from tests.world_models.support import observation_spec, observations
+from world_models.encoders import build_encoder, suggest_encoder
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "latent"),
+    [
+        (Bounded(0, 255, (4, 84, 84), dtype=torch.uint8), "nature_cnn", (64, 7, 7)),
+        (Bounded(0, 255, (1, 36, 44), dtype=torch.uint8), "nature_cnn", (64, 1, 2)),
+        (Binary(shape=(6, 10, 10), dtype=torch.bool), "small_cnn", (128,)),
+        (Bounded(0, 1, (4, 10, 10), dtype=torch.uint8), "small_cnn", (128,)),
+        (Bounded(0, 255, (1, 5, 8), dtype=torch.uint8), "mlp", (64,)),
+        (Unbounded((4,)), "mlp", (64,)),
+        (OneHot(16, dtype=torch.uint8), "mlp", (64,)),
+        (Categorical(16, shape=()), "mlp", (64,)),
+    ],
+)
+def test_auto_chooses_and_shapes_follow(spec, name, latent):
+    assert suggest_encoder(spec) == name
+    encoder = build_encoder("auto", spec)
+    assert encoder.latent_shape == latent
+    for batch in ((), (3,), (2, 5)):
+        assert encoder(observations(spec, *batch)).shape == (*batch, *latent)
+
+
+def test_pictures_are_divided_by_the_largest_value_of_their_spec():
+    ones = torch.ones(1, 4, 10, 10, dtype=torch.uint8)
+    torch.manual_seed(0)
+    flags = build_encoder("small_cnn", Binary(shape=(4, 10, 10), dtype=torch.uint8))
+    torch.manual_seed(0)
+    grey = build_encoder("small_cnn", Bounded(0, 255, (4, 10, 10), dtype=torch.uint8))
+    assert torch.allclose(flags(ones), grey(255 * ones), atol=1e-6)
+    picture = build_encoder("nature_cnn", observation_spec("image"))
+    assert picture.prepare(torch.full((1, 1, 84, 84), 255, dtype=torch.uint8)).max() == 1
+
+
+def test_mlp_keeps_near_states_apart_and_unbounded_inputs_finite():
+    """Pictures that differ in where the agent stands, two pixels of forty, start well apart."""
+    torch.manual_seed(0)
+    spec = observation_spec("cells")
+    pictures = torch.full((16, 1, 5, 8), 100, dtype=torch.uint8)
+    pictures.flatten(1)[torch.arange(16), torch.arange(16)] = 255
+    latents = build_encoder("mlp", spec)(pictures)
+    assert torch.pdist(latents).min() > 1.0
+    assert torch.allclose(latents.norm(dim=-1), torch.tensor(8.0), atol=1e-2)
+    assert build_encoder("mlp", Unbounded((2,)))(torch.tensor([1e30, -1e30])).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("nature_cn", observation_spec("image")),
+        ("nature_cnn", observation_spec("minatar")),
+        ("nature_cnn", observation_spec("flat")),
+        ("small_cnn", observation_spec("image")),
+        ("small_cnn", observation_spec("flat")),
+        ("mlp", observation_spec("image")),
+    ],
+)
+def test_refusals_name_key_value_shape_and_what_is_allowed(name, spec):
+    with pytest.raises(ValueError) as error:
+        build_encoder(name, spec)
+    message = str(error.value)
+    assert f"world_model.encoder={name}" in message
+    assert str(list(spec.shape)) in message
+    assert "nature_cnn, small_cnn, mlp" in message

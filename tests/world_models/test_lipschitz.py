@@ -1,0 +1,206 @@
+"""The Lipschitz constants are guaranteed: measured on layers, on true operators and on whole networks."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.world_models.support import ACTIONS, NAMES, build, observation_spec
+from world_models.lipschitz import (
+    GroupSort2,
+    LipschitzConv2d,
+    LipschitzHeads,
+    LipschitzLinear,
+    conv_bound,
+    gram_bound,
+)
+
+SLACK = 1e-4
+
+
+def true_norm(matrix):
+    return torch.linalg.matrix_norm(matrix.detach().double(), ord=2)
+
+
+def operator_matrix(layer, channels, height, width):
+    """The dense matrix of a convolution: its linear part applied to the identity basis."""
+    basis = torch.eye(channels * height * width).reshape(-1, channels, height, width)
+    with torch.no_grad():
+        return (layer(basis) - layer(torch.zeros_like(basis[:1]))).flatten(1).T
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 70),
+    columns=st.integers(1, 70),
+    decay=st.floats(0.0, 3.0),
+    scale=st.floats(1e-3, 1e3),
+    seed=st.integers(0, 10**6),
+)
+def test_gram_bound_is_an_upper_bound_and_tight(rows, columns, decay, scale, seed):
+    torch.manual_seed(seed)
+    spectrum = torch.arange(1, columns + 1).pow(-decay)
+    matrix = scale * torch.randn(rows, columns) * spectrum
+    ratio = gram_bound(matrix).double() / true_norm(matrix)
+    assert 1.0 <= ratio <= min(rows, columns) ** (1 / 130) * (1 + 1e-4)
+
+
+def test_gram_bound_at_equal_singular_values_and_zero():
+    orthogonal = torch.linalg.qr(torch.randn(64, 64)).Q
+    assert 1.0 <= gram_bound(orthogonal) <= 1.033
+    assert gram_bound(torch.zeros(5, 5)) < 1e-6
+
+
+def test_gram_bound_gradient_is_exact():
+    torch.manual_seed(0)
+    for shape in ((3, 5), (5, 3), (2, 4, 4)):
+        matrix = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda m: gram_bound(m, 2), (matrix,), atol=1e-4, rtol=1e-3)
+    matrix = torch.randn(2, 3, 3, dtype=torch.complex128, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda m: gram_bound(m, 2), (matrix,), atol=1e-4, rtol=1e-3)
+
+
+def test_normalized_layers_have_norm_one_not_its_square():
+    """Whatever the raw scale: power iteration without renormalizing gave 0.82 and 2.7 in others' code."""
+    for scale in (0.1, 1.0, 7.0):
+        torch.manual_seed(1)
+        linear, heads = LipschitzLinear(30, 40), LipschitzHeads(30, 4, 50)
+        with torch.no_grad():
+            linear.weight.normal_(std=scale)
+            heads.weight.normal_(std=scale)
+        assert 0.95 <= true_norm(linear.normalized()) <= 1
+        for weight in heads.normalized():
+            assert 0.95 <= true_norm(weight) <= 1
+
+
+@pytest.mark.parametrize(("height", "width", "kernel"), [(7, 7, 2), (3, 5, 2), (4, 4, 3), (1, 1, 2)])
+def test_convolution_against_the_true_operator(height, width, kernel):
+    for seed in range(4):
+        torch.manual_seed(seed)
+        layer = LipschitzConv2d(6, 4, height, width, kernel)
+        with torch.no_grad():
+            layer.weight.normal_(std=2.0)
+            layer.bias.normal_()
+        norm = true_norm(operator_matrix(layer, 6, height, width))
+        assert norm <= 1
+        if min(height, width) > 1:
+            assert norm >= 0.75
+
+
+def test_convolution_bound_exceeds_the_reshaped_kernel_when_it_must():
+    """A constant kernel has reshaped norm 2 and true norm close to 4: the reshaped one is no bound."""
+    kernel = torch.ones(1, 1, 2, 2)
+    assert true_norm(kernel.reshape(1, -1)) == 2
+    assert 3.8 < conv_bound(kernel, 7, 7) < 4.2
+
+
+def test_group_sort_permutes_and_keeps_norms():
+    features = torch.randn(5, 8, 3)
+    result = GroupSort2(dim=1)(features)
+    assert torch.equal(result.sort(1).values, features.sort(1).values)
+    assert (result[:, :4] <= result[:, 4:]).all()
+
+
+def test_cache_follows_the_weight():
+    layer = LipschitzLinear(4, 4)
+    optimizer = torch.optim.Adam(layer.parameters(), 0.5)
+    for _ in range(3):
+        with torch.no_grad():
+            before = layer.normalized()
+            assert layer.normalized() is before
+        layer(torch.randn(3, 4)).square().sum().backward()
+        optimizer.step()
+        with torch.no_grad():
+            assert not torch.equal(layer.normalized(), before)
+            assert torch.equal(layer.normalized(), layer._divide())
+    other = {key: torch.randn_like(value) for key, value in layer.state_dict().items()}
+    layer.load_state_dict(other)
+    with torch.no_grad():
+        assert torch.equal(layer.normalized(), layer._divide())
+    twin = copy.deepcopy(layer)
+    assert twin._cache is None
+
+
+def _disturb(model, seed):
+    """Far from the orthogonal start: arbitrary weights of several scales."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in [*model.network.parameters(), *model.reward_head.parameters()]:
+            parameter.add_(torch.randn_like(parameter) * 3 * torch.rand(()))
+    return model.requires_grad_(False)
+
+
+def _worst_ratio(function, shape, steps=25, pairs=12):
+    """Largest ``|f(x) - f(y)| / |x - y|`` over random pairs, near and far, improved by gradient ascent."""
+    first = 3 * torch.randn(pairs, *shape)
+    second = first + torch.randn_like(first) * torch.logspace(-2, 1, pairs).reshape(-1, *[1] * len(shape))
+    points = nn.ParameterList([first, second])
+    optimizer = torch.optim.Adam(points.parameters(), 0.05)
+    worst = 0.0
+    for _ in range(steps):
+        moved = (function(points[0]) - function(points[1])).flatten(1).norm(dim=1)
+        ratio = moved / (points[0] - points[1]).flatten(1).norm(dim=1)
+        worst = max(worst, ratio.max().item())
+        optimizer.zero_grad()
+        (-ratio.sum()).backward()
+        optimizer.step()
+    return worst
+
+
+@pytest.mark.parametrize("kind", ["image", "flat", "minatar"])
+@pytest.mark.parametrize("name", NAMES)
+def test_claimed_constants_hold_for_the_whole_network(name, kind):
+    model = build(name, observation_spec(kind))
+    if model.transition_lipschitz is None and model.reward_lipschitz is None:
+        pytest.skip("claims nothing")
+    shape = model.latent_spec.shape
+    if kind == "image":
+        shape = model.latent_spec.shape
+    for seed in range(2):
+        model = _disturb(build(name, observation_spec(kind), seed), seed)
+        for action in range(ACTIONS):
+
+            def sample(latent, noise_seed=seed, action=action, model=model):
+                torch.manual_seed(noise_seed)  # the same noise for both ends of the pair
+                return model.transition(latent, torch.full((len(latent),), action)).rsample()
+
+            def reward(latent, action=action, model=model):
+                return model.reward(latent, torch.full((len(latent),), action)).unsqueeze(-1)
+
+            steps = 6 if kind == "image" else 25
+            if model.transition_lipschitz is not None:
+                assert _worst_ratio(sample, shape, steps) <= model.transition_lipschitz + SLACK
+            if model.reward_lipschitz is not None:
+                assert _worst_ratio(reward, shape, steps) <= model.reward_lipschitz + SLACK
+
+
+@pytest.mark.parametrize("model_name", ["deterministic", "normal", "mixture"])
+@pytest.mark.parametrize("network", ["LipschitzNetwork", "PaperLipschitzNetwork"])
+def test_jacobian_norm_of_every_model_with_a_lipschitz_network(model_name, network):
+    target = f"world_models.transition.{network}"
+    spec = observation_spec("flat")
+    model = _disturb(build(model_name, spec, network={"_target_": target, "hidden": 32}), 5)
+    assert model.transition_lipschitz == 1.0
+    largest = 0.0
+    for point in 4 * torch.randn(20, *model.latent_spec.shape):
+
+        def sample(latent):
+            torch.manual_seed(0)
+            return model.transition(latent, torch.tensor(1)).mean
+
+        jacobian = torch.autograd.functional.jacobian(sample, point)
+        largest = max(largest, float(true_norm(jacobian)))
+    assert 0.05 < largest <= 1 + SLACK
+
+
+def test_plain_networks_claim_nothing():
+    for name in ("deterministic", "normal", "categorical"):
+        model = build(name, observation_spec("flat"))
+        assert model.transition_lipschitz is None and model.reward_lipschitz is None
+    paper = build("mixture_paper", observation_spec("flat"))
+    assert paper.transition_lipschitz == 1.0 and paper.reward_lipschitz == 1.0

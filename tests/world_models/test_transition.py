@@ -1,0 +1,89 @@
+"""Transition networks: axes stay apart, the fast soft mixture equals its definition, shares sum to one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from world_models.transition import (
+    HalfShares,
+    LearnedShares,
+    LipschitzNetwork,
+    PaperLipschitzNetwork,
+    PlainNetwork,
+)
+
+SHAPES = [(6,), (6, 3, 4)]
+
+
+def inputs(shape, *batch):
+    torch.manual_seed(0)
+    return torch.randn(*batch, *shape), torch.randint(0, 3, batch)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("network", [PlainNetwork, LipschitzNetwork, PaperLipschitzNetwork])
+def test_soft_mixture_is_the_weighted_sum_of_the_components(network, shape):
+    """With one component chosen it is that one, at every channel and position: no reshape mixes axes."""
+    net = network(shape, 3, components=4, with_scale=True, hidden=8)
+    torch.nn.init.normal_(net.heads.bias)
+    latent, action = inputs(shape, 2, 5)
+    location, scale = net(latent, action)
+    assert location.shape == scale.shape == (2, 5, 4, *shape)
+    assert (scale >= 0).all()
+    for chosen in range(4):
+        mean, scales = net.soft(latent, action, torch.eye(4)[chosen].expand(3, -1))
+        assert torch.allclose(mean, location[:, :, chosen], atol=1e-5)
+        assert torch.allclose(scales[:, :, chosen], scale[:, :, chosen], atol=1e-5)
+        assert scales.count_nonzero() == scale[:, :, chosen].count_nonzero()
+    weights = torch.rand(3, 4).softmax(-1)
+    mean, scales = net.soft(latent, action, weights)
+    chosen = weights[action].reshape(2, 5, 4, *[1] * len(shape))
+    assert torch.allclose(mean, (chosen * location).sum(2), atol=1e-5)
+    assert torch.allclose(scales, chosen * scale, atol=1e-5)
+
+
+def test_component_heads_act_on_their_own_channel():
+    """Raising the bias of one component's one channel moves that channel of that component alone."""
+    for shape in SHAPES:
+        net = PlainNetwork(shape, 3, components=2, hidden=8)
+        latent, action = inputs(shape, 4)
+        before = net(latent, action).location.detach()
+        with torch.no_grad():
+            net.heads.bias[1, 2] += 1.0
+        moved = (net(latent, action).location - before).abs() > 1e-3
+        assert moved[:, 1, 2].all() and moved.count_nonzero() == moved[:, 1, 2].count_nonzero()
+
+
+def test_action_matters_for_every_network():
+    for network in (PlainNetwork, LipschitzNetwork):
+        for shape in SHAPES:
+            net = network(shape, 3, hidden=8)
+            latent, _ = inputs(shape, 1)
+            outputs = [net(latent, torch.tensor([a])).location for a in range(3)]
+            assert not torch.allclose(outputs[0], outputs[1]) and not torch.allclose(outputs[1], outputs[2])
+
+
+@pytest.mark.parametrize("with_scale", [True, False])
+def test_shares_sum_to_one(with_scale):
+    assert HalfShares(with_scale)().sum() == 1
+    shares = LearnedShares(with_scale)
+    torch.nn.init.normal_(shares.logits)
+    assert torch.allclose(shares().sum(), torch.tensor(1.0))
+
+
+def test_learned_shares_can_stand_still_where_halves_cannot():
+    """``z' = z``: the budget given to ``z`` itself reaches it, fixed halves contract by two."""
+    still = LipschitzNetwork((6,), 3, with_scale=True, hidden=8)
+    with torch.no_grad():
+        still.shares.logits.copy_(torch.tensor([30.0, 0.0, 0.0]))
+    latent, action = inputs((6,), 5)
+    assert torch.allclose(still(latent, action).location[:, 0], latent, atol=1e-5)
+    half = PaperLipschitzNetwork((6,), 3, with_scale=True, hidden=8)
+    ends = half(torch.stack((latent[0], -latent[0])), torch.zeros(2, dtype=torch.long)).location[:, 0]
+    assert (ends[0] - ends[1]).norm() <= 0.5 * (2 * latent[0]).norm() + 1e-5
+
+
+def test_odd_width_is_refused():
+    with pytest.raises(ValueError, match=r"world_model\.network\.hidden=7"):
+        LipschitzNetwork((6,), 3, hidden=7)

@@ -1,0 +1,122 @@
+"""What the latent models have in common: encoder, reward and termination heads, target and cost.
+
+A model adds its transition distribution, and sets ``latent_spec``, ``network`` and, where the construction
+guarantees it, ``transition_lipschitz``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torchrl.data import TensorSpec, Unbounded
+
+from world_models.contract import WorldModel
+from world_models.costs import Cost, SmoothL1, coupling_distance
+from world_models.encoders import build_encoder
+from world_models.heads import BernoulliTermination, RewardHead, TerminationHead, TwoHotReward
+from world_models.targets import StopGradient, Target
+from world_models.transition import Network
+
+#: Called as ``part(latent_shape, num_actions)``, or ``target(encoder)``; in YAML a ``_partial_``.
+Part = Callable[..., Any]
+
+
+class LatentModel(WorldModel):
+    """A world model assembled from parts.
+
+    Args:
+        observation_spec: spec of one observation, without batch dimensions.
+        num_actions: size of the discrete action set.
+        encoder: name of the encoder (``encoders.build_encoder``).
+        network: builds the transition network from the latent shape.
+        reward: reward head, built as ``reward(latent_shape, num_actions)``.
+        termination: termination head, built likewise.
+        target: choice of target for ``phi(s')``, built as ``target(encoder)``.
+        cost: transition cost ``(distribution, next_latent) -> [...]``.
+    """
+
+    network: Network
+    reward_head: RewardHead
+    termination_head: TerminationHead
+    target_choice: Target
+
+    def __init__(
+        self,
+        observation_spec: TensorSpec,
+        num_actions: int,
+        network: Callable[[Sequence[int]], Network],
+        encoder: str = "auto",
+        reward: Part = TwoHotReward,
+        termination: Part = BernoulliTermination,
+        target: Part = StopGradient,
+        cost: Cost | None = None,
+    ) -> None:
+        super().__init__(observation_spec, num_actions)
+        self.encoder = self.build_encoder(encoder)
+        shape = self.latent_spec.shape
+        self.network = network(shape)
+        self.reward_head = reward(shape, num_actions)
+        self.termination_head = termination(shape, num_actions)
+        self.target_choice = target(self.encoder)
+        self.cost: Cost = cost or SmoothL1()
+        self.reward_lipschitz = self.reward_head.lipschitz
+
+    def build_encoder(self, name: str) -> nn.Module:
+        """Builds ``phi`` and sets ``latent_spec``."""
+        encoder = build_encoder(name, self.observation_spec)
+        self.latent_spec = Unbounded(encoder.latent_shape, dtype=torch.float32)
+        return encoder
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """``z = phi(s)``, ``[..., *latent_shape]``."""
+        return self.encoder(observation)
+
+    def reward(self, latent: Tensor, action: Tensor) -> Tensor:
+        """``R̄(z, a)``, ``[...]``."""
+        return self.reward_head(latent, action)
+
+    def termination(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
+        """``D̄(z, a, z')``, ``[...]``, in [0, 1]."""
+        return self.termination_head(latent, action, next_latent)
+
+    def local_losses(
+        self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
+    ) -> TensorDict:
+        """Per-transition training losses, each ``[...]``; scales as in ``costs.py`` and ``heads.py``."""
+        losses = {
+            "transition": self.cost(self.transition(latent, action), next_latent),
+            "reward": self.reward_head.loss(latent, action, reward),
+            "termination": self.termination_head.loss(latent, action, next_latent, terminated),
+        }
+        return TensorDict(losses, batch_size=action.shape)
+
+    @torch.no_grad()
+    def local_distances(
+        self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
+    ) -> TensorDict:
+        """Per-transition errors in true metrics, each ``[...]``; without gradient."""
+        ended = self.termination(latent, action, next_latent)
+        distances = {
+            "transition": coupling_distance(self.transition(latent, action), next_latent),
+            "reward": (reward - self.reward(latent, action)).abs(),
+            "termination": (terminated.to(ended.dtype) - ended).abs(),
+        }
+        return TensorDict(distances, batch_size=action.shape)
+
+    def target(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
+        """The target for ``phi(s')``, ``[..., *latent_shape]``, as the chosen ``target`` has it."""
+        return self.target_choice(next_latent, next_observation)
+
+    def after_update(self) -> None:
+        """Lets the target follow the encoder."""
+        self.target_choice.after_update(self.encoder)
+
+
+def event(distribution: Distribution, latent_dims: int) -> Distribution:
+    """Declares the last ``latent_dims`` axes of an elementwise distribution one event."""
+    return torch.distributions.Independent(distribution, latent_dims, validate_args=False)

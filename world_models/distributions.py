@@ -1,0 +1,103 @@
+"""Distributions that torch does not have: truncated noise and the soft mixture of it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+_BOUND = 1.0  # the noise is a standard normal truncated to [-1, 1]
+_MASS = math.erf(_BOUND / math.sqrt(2))
+_EDGE = math.exp(-(_BOUND**2) / 2) / math.sqrt(2 * math.pi)  # standard normal density at the bound
+_VARIANCE = 1.0 - 2.0 * _BOUND * _EDGE / _MASS
+
+
+def truncated_noise(sample_shape: torch.Size, like: Tensor) -> Tensor:
+    """Standard normal noise truncated to [-1, 1], by inversion: ``[*sample_shape, *like.shape]``."""
+    noise = like.new_empty(sample_shape + like.shape) if sample_shape else torch.empty_like(like)
+    noise = noise.detach().uniform_(-_MASS, _MASS)
+    return noise.erfinv_().mul_(math.sqrt(2)).clamp_(-_BOUND, _BOUND)
+
+
+class TruncatedNormal(Distribution):
+    """``location + scale * noise``, noise a standard normal truncated to [-1, 1]; elementwise.
+
+    As the noise is bounded, a sample is at most ``|location| + |scale|`` away from zero and is Lipschitz
+    wherever ``location`` and ``scale`` are, with the sum of their constants.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, scale: Tensor) -> None:
+        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
+        super().__init__(self.loc.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, ``[..., *event]``."""
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each dimension, ``[..., *event]``."""
+        return _VARIANCE * self.scale**2
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """Reparameterized sample, ``[*sample_shape, ..., *event]``."""
+        return self.loc + self.scale * truncated_noise(torch.Size(sample_shape), self.loc)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density, ``-inf`` outside of the support."""
+        standard = (value - self.loc) / self.scale
+        inside = -0.5 * standard**2 - self.scale.log() - math.log(_MASS * math.sqrt(2 * math.pi))
+        return torch.where(standard.abs() <= _BOUND, inside, -math.inf)
+
+
+class SoftMixture(Distribution):
+    """The paper's "mixture" of K diagonal components: a sample is the *weighted mean* of the components'
+    samples, ``z' = sum_k w_k z'_k``.
+
+    Named for what it is: the weights average the components instead of choosing one, so this is a single
+    distribution around ``sum_k w_k mean_k`` (exactly normal if the components are) and can never be
+    bimodal. For a choice among components use ``torch.distributions.MixtureSameFamily``.
+
+    Args:
+        loc: weighted mean of the components' locations, ``[..., *event]``.
+        scales: the components' scales, each times its weight, ``[..., K, *event]``; the noise of each is a
+            standard normal truncated to [-1, 1].
+        event_dims: number of event axes.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, scales: Tensor, event_dims: int) -> None:
+        self.loc, self.scales = loc, scales
+        dims = loc.ndim - event_dims
+        super().__init__(loc.shape[:dims], loc.shape[dims:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, ``[..., *event]``."""
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each dimension, ``[..., *event]``."""
+        return _VARIANCE * self.scales.square().sum(-1 - len(self.event_shape))
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """Reparameterized sample, ``[*sample_shape, ..., *event]``."""
+        noise = truncated_noise(torch.Size(sample_shape), self.scales)
+        return self.loc + (self.scales * noise).sum(-1 - len(self.event_shape))
+
+
+def expected_noise_distance(delta: Tensor) -> Tensor:
+    """``E |noise - delta|`` for the truncated noise: the folded normal's form, cut at the bound."""
+    inside = delta.clamp(-_BOUND, _BOUND)
+    density = torch.exp(-0.5 * inside.square()) / math.sqrt(2 * math.pi)
+    central = (inside * torch.erf(inside / math.sqrt(2)) + 2 * (density - _EDGE)) / _MASS
+    return central + (delta.abs() - _BOUND).clamp_min(0)

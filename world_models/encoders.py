@@ -1,0 +1,198 @@
+"""Encoders ``phi: S -> Z``: one class per kind of observation, one function that chooses.
+
+An encoder takes observations ``[..., *observation_shape]`` in their raw dtype (uint8 pictures stay
+uint8 until here) and returns float32 latents ``[..., *latent_shape]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchrl.data import Categorical, OneHot, TensorSpec
+
+from world_models.shapes import fold_batch
+
+NATURE_MIN = 36  # the three strided convolutions need at least this many pixels a side
+SMALL_MAX = 35
+
+
+def _orthogonal(layer: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    nn.init.orthogonal_(layer.weight, gain)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def observation_scale(spec: TensorSpec) -> float:
+    """The largest value of an integer observation, by which it is divided: 255 for pictures, 1 for
+    flags and for everything that is already a float."""
+    if spec.dtype.is_floating_point or spec.dtype == torch.bool:
+        return 1.0
+    space = spec.space
+    high = space.n - 1 if getattr(space, "n", None) is not None else space.high.max()
+    return max(float(high), 1.0)
+
+
+class Encoder(nn.Module):
+    """Scales the raw observation, folds the batch, runs ``body``, unfolds.
+
+    Attributes:
+        latent_shape: shape of one latent.
+    """
+
+    latent_shape: tuple[int, ...]
+    body: nn.Module
+
+    def __init__(self, observation_spec: TensorSpec) -> None:
+        super().__init__()
+        self._event_dims = len(observation_spec.shape)
+        self._scale = observation_scale(observation_spec)
+
+    def prepare(self, observation: Tensor) -> Tensor:
+        """Folded observation ``[B, *observation_shape]`` as float, integers scaled to [0, 1]."""
+        observation = observation.float()
+        return observation if self._scale == 1.0 else observation / self._scale
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Latents ``[..., *latent_shape]``."""
+        folded, batch = fold_batch(observation, self._event_dims)
+        latent = self.body(self.prepare(folded))
+        return latent.reshape(*batch, *self.latent_shape)
+
+
+class NatureCNN(Encoder):
+    """The convolutions of Mnih et al. (2015): 32 8x8/4, 64 4x4/2, 64 3x3/1, ReLU, orthogonal.
+
+    The latent is the feature map, ``[64, 7, 7]`` for 84x84 pictures.
+    """
+
+    def __init__(self, observation_spec: TensorSpec) -> None:
+        super().__init__(observation_spec)
+        channels, height, width = observation_spec.shape
+        self.body = nn.Sequential(
+            _orthogonal(nn.Conv2d(channels, 32, 8, 4)),
+            nn.ReLU(),
+            _orthogonal(nn.Conv2d(32, 64, 4, 2)),
+            nn.ReLU(),
+            _orthogonal(nn.Conv2d(64, 64, 3, 1)),
+            nn.ReLU(),
+        )
+        sides = ((((side - 8) // 4 + 1) - 4) // 2 + 1 - 2 for side in (height, width))
+        self.latent_shape = (64, *sides)
+
+    def prepare(self, observation: Tensor) -> Tensor:
+        """As above, and in the form that ``body`` takes."""
+        return super().prepare(observation).contiguous(memory_format=torch.channels_last)
+
+
+class SmallCNN(Encoder):
+    """For small multi-channel pictures (MinAtar): 16 3x3 filters, dense 128, ReLU. Latent ``[128]``."""
+
+    def __init__(self, observation_spec: TensorSpec, width: int = 128) -> None:
+        super().__init__(observation_spec)
+        channels, height, columns = observation_spec.shape
+        self.body = nn.Sequential(
+            _orthogonal(nn.Conv2d(channels, 16, 3)),
+            nn.ReLU(),
+            nn.Flatten(),
+            _orthogonal(nn.Linear(16 * (height - 2) * (columns - 2), width)),
+            nn.ReLU(),
+        )
+        self.latent_shape = (width,)
+
+
+class MLP(Encoder):
+    """For vectors, tiny pictures and single integers: two tanh layers of 128, latent ``[64]``.
+
+    The latent is normalized (zero mean, unit variance over its units, no learnt scale): whatever
+    the transition loss asks for, latents cannot shrink towards a point by losing their length, which
+    is the cheapest way to merge states. Float inputs, which may be unbounded, pass through symlog.
+    """
+
+    def __init__(self, observation_spec: TensorSpec, hidden: int = 128, latent: int = 64) -> None:
+        super().__init__(observation_spec)
+        self._classes = _classes(observation_spec)
+        self._symlog = observation_spec.dtype.is_floating_point
+        features = self._classes or math.prod(observation_spec.shape)
+        self.body = nn.Sequential(
+            nn.Flatten(),
+            _orthogonal(nn.Linear(features, hidden)),
+            nn.Tanh(),
+            _orthogonal(nn.Linear(hidden, hidden)),
+            nn.Tanh(),
+            _orthogonal(nn.Linear(hidden, latent), gain=1.0),
+            nn.LayerNorm(latent, elementwise_affine=False),
+        )
+        self.latent_shape = (latent,)
+
+    def prepare(self, observation: Tensor) -> Tensor:
+        """As above, and in the form that ``body`` takes."""
+        if self._classes:
+            return F.one_hot(observation.long(), self._classes).float()
+        observation = super().prepare(observation)
+        return observation.sign() * observation.abs().log1p() if self._symlog else observation
+
+
+def _classes(spec: TensorSpec) -> int:
+    """Number of values of a single integer observation, 0 for everything else."""
+    single = isinstance(spec, Categorical) and not isinstance(spec, OneHot) and math.prod(spec.shape) == 1
+    return int(spec.space.n) if single else 0
+
+
+ENCODERS: dict[str, type[Encoder]] = {"nature_cnn": NatureCNN, "small_cnn": SmallCNN, "mlp": MLP}
+
+
+def suggest_encoder(spec: TensorSpec) -> str:
+    """Name of the encoder that suits an observation's shape and dtype."""
+    shape = tuple(spec.shape)
+    if len(shape) == 3 and min(shape[1:]) >= NATURE_MIN:
+        return "nature_cnn"
+    if len(shape) == 3 and shape[0] > 1 and min(shape[1:]) >= 3 and not spec.dtype.is_floating_point:
+        return "small_cnn"
+    return "mlp"
+
+
+def build_encoder(name: str, observation_spec: TensorSpec) -> Encoder:
+    """Builds an encoder by name.
+
+    Args:
+        name: ``nature_cnn``, ``small_cnn``, ``mlp``, or ``auto``, which lets the observation decide.
+        observation_spec: spec of one observation, without batch dimensions.
+
+    Raises:
+        ValueError: unknown name, or an observation that the named encoder cannot take.
+    """
+    allowed = ("auto", *ENCODERS)
+    shape = tuple(observation_spec.shape)
+    if name not in allowed:
+        close = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.4)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ValueError(
+            f"world_model.encoder={name}: no such encoder.{hint} Allowed: {', '.join(allowed)} "
+            f"(the observation has shape {list(shape)})."
+        )
+    suited = suggest_encoder(observation_spec)
+    if name == "auto":
+        name = suited
+    needs = {
+        "nature_cnn": f"a picture [channels, height, width] of at least {NATURE_MIN}x{NATURE_MIN}",
+        "small_cnn": f"a picture [channels, height, width] of 3x3 to {SMALL_MAX}x{SMALL_MAX}",
+        "mlp": "an observation of at most 4096 numbers",
+    }
+    takes = {
+        "nature_cnn": len(shape) == 3 and min(shape[1:]) >= NATURE_MIN,
+        "small_cnn": len(shape) == 3 and min(shape[1:]) >= 3 and max(shape[1:]) <= SMALL_MAX,
+        "mlp": 0 < math.prod(shape) <= 4096,
+    }
+    if not takes[name]:
+        raise ValueError(
+            f"world_model.encoder={name}: needs {needs[name]}, but the observation has shape "
+            f"{list(shape)} ({observation_spec.dtype}). For this observation: {suited}. "
+            f"Allowed: {', '.join(allowed)}."
+        )
+    return ENCODERS[name](observation_spec)
