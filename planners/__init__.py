@@ -1,0 +1,1 @@
+"""How a policy improves: on real experience, in a dream, or both, inside a neighborhood of the behavior policy."""

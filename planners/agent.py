@@ -1,0 +1,114 @@
+"""The agent: a world model's encoder below, an actor and a critic on its latents above.
+
+``pi = pi̅ ∘ phi``: the encoder ``phi`` belongs to the world model, the latent policy ``pi̅`` and the critic
+``V̄`` are the *heads*. Which of the two moves is what tells the phases of an iteration apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from tensordict.nn import (
+    InteractionType,
+    ProbabilisticTensorDictModule,
+    ProbabilisticTensorDictSequential,
+    TensorDictModule,
+)
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+from world_models.contract import WorldModel
+
+#: The parameter groups that a phase may train.
+ROLES = ("encoder", "model", "heads")
+
+
+class HeadsOutput(NamedTuple):
+    """Logits of ``pi̅(.|z)``, ``[..., A]``, normalized so that they are log-probabilities, and ``V̄(z)``, ``[...]``."""
+
+    logits: Tensor
+    value: Tensor
+
+
+def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    """Orthogonal weights, zero bias: the initialization of PPO's networks."""
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Heads(nn.Module):
+    """Actor and critic on latents: one dense layer on the flattened latent, then one linear layer each.
+
+    Args:
+        latent_shape: shape of one latent.
+        num_actions: number of discrete actions, A.
+        hidden: width of the dense layer that actor and critic share.
+    """
+
+    def __init__(self, latent_shape: torch.Size, num_actions: int, hidden: int) -> None:
+        super().__init__()
+        self.latent_dims = len(latent_shape)
+        self.trunk = orthogonal(nn.Linear(math.prod(latent_shape), hidden), math.sqrt(2))
+        self.actor = orthogonal(nn.Linear(hidden, num_actions), 0.01)
+        self.critic = orthogonal(nn.Linear(hidden, 1), 1.0)
+
+    def forward(self, latent: Tensor) -> HeadsOutput:
+        """Latents ``[..., *latent_shape]`` to log-probabilities ``[..., A]`` and values ``[...]``."""
+        features = torch.relu(self.trunk(latent.flatten(-self.latent_dims)))
+        return HeadsOutput(self.actor(features).log_softmax(-1), self.critic(features).squeeze(-1))
+
+
+class _Deployed(nn.Module):
+    """Observation to logits and state value: the composition ``heads ∘ phi`` as one callable module."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self.agent = agent
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        logits, value = self.agent.heads(self.agent.world_model.encode(observation))
+        return logits, value.unsqueeze(-1)
+
+
+class Agent(nn.Module):
+    """A world model and the heads that act on its latents.
+
+    Args:
+        world_model: any ``WorldModel``; planners use it only through its contract.
+        hidden: width of the heads' dense layer.
+    """
+
+    def __init__(self, world_model: WorldModel, hidden: int = 512) -> None:
+        super().__init__()
+        self.world_model = world_model
+        self.heads = Heads(world_model.latent_spec.shape, world_model.num_actions, hidden)
+
+    def parameters_of(self, role: str) -> Iterator[nn.Parameter]:
+        """The parameters of one role: ``encoder``, ``model`` (the rest of the world model) or ``heads``."""
+        match role:
+            case "encoder":
+                return self.world_model.encoder_parameters()
+            case "model":
+                return self.world_model.model_parameters()
+            case "heads":
+                return self.heads.parameters()
+        raise ValueError(f"{role!r} is no parameter group; allowed: {', '.join(ROLES)}")
+
+    def policy(self) -> ProbabilisticTensorDictSequential:
+        """The deployed policy as a TorchRL actor: ``observation`` to ``action``, ``action_log_prob``, ``logits``
+        and ``state_value``. It shares the agent's parameters and obeys ``set_exploration_type``."""
+        return ProbabilisticTensorDictSequential(
+            TensorDictModule(_Deployed(self), in_keys=["observation"], out_keys=["logits", "state_value"]),
+            ProbabilisticTensorDictModule(
+                in_keys=["logits"],
+                out_keys=["action"],
+                distribution_class=Categorical,
+                return_log_prob=True,
+                log_prob_key="action_log_prob",
+                default_interaction_type=InteractionType.RANDOM,
+            ),
+        )

@@ -1,0 +1,235 @@
+"""The dream phase: the policy improves on imagined experience that starts at encoded real states.
+
+Encoder and model are frozen, and nothing in a dream carries gradient into them. A terminated dream is
+absorbing: what comes after it is masked (``alive``) and contributes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torch.distributions import Categorical
+from torchrl.objectives import LossModule
+from torchrl.objectives.value.functional import generalized_advantage_estimate
+
+from planners.agent import Agent, Heads
+from planners.ground import entropy, log_prob_of
+from planners.neighborhood import Surrogate, interval
+from planners.optimization import Adam, Mean, Optimizers
+from planners.schedules import Schedule
+from world_models.contract import WorldModel
+
+
+@torch.no_grad()
+def imagine(world_model: WorldModel, heads: Heads, latent: Tensor, horizon: int) -> TensorDict:
+    """Dreams ``horizon`` steps from each latent under the latent policy.
+
+    For ``h = 1..H``: ``a ~ pi̅(.|z)``, ``z' ~ P̄(.|z,a)``, ``r = R̄(z,a)``, ``terminated ~ Bernoulli(D̄(z,a,z'))``
+    (SPEC of Deep SPI's dream). Dreams still alive after the last step are truncated, not terminated.
+
+    Args:
+        latent: starts ``[M, *latent_shape]``.
+        horizon: H, at least 1.
+
+    Returns:
+        A TensorDict ``[M, H]``: ``latent``, ``action``, ``action_log_prob``, ``logits`` (of the policy that
+        dreamt), ``state_value``, ``alive`` (the step starts before the dream's end), and ``next`` with
+        ``latent``, ``state_value``, ``reward``, ``terminated``, ``truncated``, ``done``.
+    """
+    latents, heads_out, imagined, actions = [latent], [heads(latent)], [], []
+    for _ in range(horizon):
+        actions.append(Categorical(logits=heads_out[-1].logits, validate_args=False).sample())
+        imagined.append(world_model.imagine(latents[-1], actions[-1]))
+        latents.append(imagined[-1].next_latent)
+        heads_out.append(heads(latents[-1]))
+    walk = torch.stack(latents, 1)
+    logits = torch.stack([out.logits for out in heads_out], 1)
+    value = torch.stack([out.value for out in heads_out], 1).unsqueeze(-1)
+    action = torch.stack(actions, 1)
+    ended = torch.stack([step.terminated for step in imagined], 1).cummax(1).values
+    alive = torch.cat((torch.ones_like(ended[:, :1]), ~ended[:, :-1]), 1)
+    truncated = torch.zeros_like(ended)
+    truncated[:, -1] = ~ended[:, -1]
+    reward = torch.stack([step.reward for step in imagined], 1) * alive
+    return TensorDict(
+        {
+            "latent": walk[:, :-1],
+            "action": action,
+            "action_log_prob": log_prob_of(logits[:, :-1], action),
+            "logits": logits[:, :-1],
+            "state_value": value[:, :-1],
+            "alive": alive,
+            "next": {
+                "latent": walk[:, 1:],
+                "state_value": value[:, 1:],
+                "reward": reward.unsqueeze(-1),
+                "terminated": ended.unsqueeze(-1),
+                "truncated": truncated.unsqueeze(-1),
+                "done": (ended | truncated).unsqueeze(-1),
+            },
+        },
+        batch_size=action.shape,
+    )
+
+
+class DreamLoss(LossModule):
+    """PPO on imagined transitions ``[M]``.
+
+    The gradient's ratio is taken to the policy that dreamt, the interval is the neighborhood of a *reference*
+    policy: ``ratio = pi / pi_dreamt`` is clipped to ``[2 - C, C] * pi_reference / pi_dreamt``, so that the step
+    away from the reference is bounded as a whole, however many dreams it took.
+
+    Reads the keys ``reads``. Returns scalars ``loss_objective``, ``loss_value``, ``loss_entropy``, ``entropy``.
+    """
+
+    reads = ("latent", "action", "action_log_prob", "reference_log_prob", "advantage", "value_target", "alive")
+
+    def __init__(self, heads: Heads, surrogate: Surrogate, C: float, value: float, entropy: float) -> None:  # noqa: N803
+        super().__init__()
+        self.heads, self.surrogate = heads, surrogate
+        self.lower, self.upper = interval(C)
+        self.value, self.entropy = value, entropy
+        self.scale = 1.0
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """See the class."""
+        weight = tensordict["alive"].float()
+        weight = weight / weight.sum().clamp_min(1.0)
+        logits, value = self.heads(tensordict["latent"])
+        ratio = (log_prob_of(logits, tensordict["action"]) - tensordict["action_log_prob"]).exp()
+        shift = (tensordict["reference_log_prob"] - tensordict["action_log_prob"]).exp()
+        advantage = tensordict["advantage"].squeeze(-1)
+        mean = (weight * advantage).sum()
+        deviation = (weight * (advantage - mean).square()).sum().sqrt()
+        utility = (advantage - mean) / (deviation + 1e-8)
+        objective = self.surrogate(ratio, utility, self.lower * shift, self.upper * shift)
+        error = (value - tensordict["value_target"].squeeze(-1)).square()
+        spread = (weight * entropy(logits)).sum()
+        return TensorDict(
+            {
+                "loss_objective": -self.scale * (weight * objective).sum(),
+                "loss_value": self.scale * self.value * (weight * error).sum(),
+                "loss_entropy": -self.scale * self.entropy * spread,
+                "entropy": spread.detach(),
+            }
+        )
+
+
+class Reference(NamedTuple):
+    """The latent policies that a dream's update may be bound to."""
+
+    behavior: Heads  # the heads as they gathered the real batch
+    dreamer: Heads  # the heads as this dream began
+
+
+class Dream:
+    """Several dreams from the states of one batch, each followed by PPO on it.
+
+    Args:
+        agent: its heads are trained, its world model dreams.
+        batch_shape: environments and steps per batch, ``(N, T)``; each state starts one dream.
+        C: neighborhood constant.
+        surrogate: soft form of the neighborhood.
+        gamma: discount.
+        lmbda: GAE's lambda.
+        optimizers: settings by name; only the role ``heads`` may be trained in a dream.
+        horizon: imagined steps per dream, H.
+        repeats: dreams per batch.
+        epochs: passes over each dream.
+        minibatches: updates per pass.
+        bound: the policy whose neighborhood bounds the update: ``behavior`` or ``dreamer``.
+        beta: weight of the dream's losses over training.
+        value: weight of the squared error of the critic.
+        entropy: weight of the entropy bonus.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        batch_shape: tuple[int, int],
+        C: float,  # noqa: N803
+        surrogate: Surrogate,
+        gamma: float,
+        lmbda: float,
+        optimizers: Mapping[str, Adam],
+        horizon: int,
+        repeats: int,
+        epochs: int,
+        minibatches: int,
+        bound: str,
+        beta: Schedule,
+        value: float,
+        entropy: float,
+    ) -> None:
+        if bound not in Reference._fields:
+            raise ValueError(f"planner.dream.bound={bound}: no such policy; allowed: {', '.join(Reference._fields)}")
+        for key, number in (
+            ("horizon", horizon),
+            ("repeats", repeats),
+            ("epochs", epochs),
+            ("minibatches", minibatches),
+        ):
+            if number < 1:
+                raise ValueError(f"planner.dream.{key}={number}: at least 1")
+        if (batch_shape[0] * batch_shape[1] * horizon) % minibatches:
+            raise ValueError(
+                f"planner.dream.minibatches={minibatches} does not divide the {batch_shape[0] * batch_shape[1]} x "
+                f"{horizon} imagined steps of a dream"
+            )
+        self.agent, self.gamma, self.lmbda = agent, gamma, lmbda
+        self.horizon, self.repeats, self.epochs, self.minibatches = horizon, repeats, epochs, minibatches
+        self.bound, self.beta = bound, beta
+        self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
+        self.loss = DreamLoss(agent.heads, surrogate, C, value, entropy)
+        self.optimizers = Optimizers(agent, optimizers, "dream")
+        if not self.optimizers.roles <= {"heads"}:
+            raise ValueError("planner.dream.optimizers: a dream trains the role heads only")
+
+    def run(self, start: Tensor, behavior: Heads, progress: float) -> dict[str, float]:
+        """Dreams from latents ``[M, *latent_shape]`` and updates the heads; returns means under ``dream/``."""
+        self.optimizers.set_progress(progress)
+        self.loss.scale = self.beta(progress)
+        mean = Mean()
+        for _ in range(self.repeats):
+            dream = self.dream(start, behavior)
+            learnt_from = dream.select(*self.loss.reads)
+            with self.optimizers.training():
+                for _ in range(self.epochs):
+                    for indices in torch.randperm(dream.numel()).chunk(self.minibatches):
+                        losses = self.loss(learnt_from[indices // self.horizon, indices % self.horizon])
+                        self.optimizers.step(losses)
+                        mean.add(losses)
+        return mean.result("dream") | summary(dream) | {"dream/beta": self.loss.scale}
+
+    @torch.no_grad()
+    def dream(self, start: Tensor, behavior: Heads) -> TensorDict:
+        """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy."""
+        dream = imagine(self.agent.world_model, self.agent.heads, start, self.horizon)
+        after = dream["next"]
+        advantage, target = generalized_advantage_estimate(
+            self.gamma,
+            self.lmbda,
+            dream["state_value"],
+            after["state_value"],
+            after["reward"],
+            after["done"],
+            after["terminated"],
+        )
+        reference = dream["action_log_prob"]
+        if self.bound == "behavior":
+            reference = log_prob_of(behavior(dream["latent"]).logits, dream["action"])
+        return dream.update({"advantage": advantage, "value_target": target, "reference_log_prob": reference})
+
+
+def summary(dream: TensorDictBase) -> dict[str, float]:
+    """What a dream looked like: undiscounted imagined reward per dream, share terminated, mean length in steps."""
+    after = dream["next"]
+    return {
+        "dream/reward": float(after["reward"].sum(1).mean()),
+        "dream/terminated": float(after["terminated"].any(1).float().mean()),
+        "dream/length": float(dream["alive"].float().sum(1).mean()),
+    }

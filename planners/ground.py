@@ -1,0 +1,156 @@
+"""The ground phase: learning from real experience.
+
+Epochs of minibatches over one fresh batch; each maximizes ``E min(ratio U, clip(ratio) U)`` with a utility
+``U`` (PPO's advantage, or DeepSPI's with local losses inside), beside a value loss and an entropy bonus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.objectives import LossModule
+
+from planners.agent import Agent
+from planners.experience import encode_transitions, segments
+from planners.neighborhood import Surrogate, interval
+from planners.optimization import Adam, Mean, Optimizers
+from planners.utility import Utility
+
+
+def normalize(advantage: Tensor) -> Tensor:
+    """Zero mean, unit standard deviation over all entries."""
+    return (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of normalized logits ``[..., A]``, ``[...]``."""
+    return -(logits.exp() * logits).sum(-1)
+
+
+def log_prob_of(logits: Tensor, action: Tensor) -> Tensor:
+    """Log-probability ``[...]`` of actions ``[...]`` under normalized logits ``[..., A]``."""
+    return logits.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+class GroundLoss(LossModule):
+    """Losses on a minibatch of real segments ``[S, L]``.
+
+    Reads ``observation``, ``action``, ``action_log_prob``, ``advantage``, ``value_target`` and
+    ``next.{observation, reward, done, terminated}``. Returns scalars: ``loss_objective``, ``loss_value``,
+    ``loss_entropy``, ``loss_auxiliary``, and for the log ``entropy``, ``clip_fraction``, and the mean local
+    losses ``local_{transition, reward, termination}``.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        utility: Utility,
+        surrogate: Surrogate,
+        C: float,
+        value: float,
+        entropy: float,  # noqa: N803
+    ) -> None:
+        super().__init__()
+        self.agent = agent
+        self.utility, self.surrogate = utility, surrogate
+        self.lower, self.upper = interval(C)
+        self.value, self.entropy = value, entropy
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """See the class."""
+        latent, losses = self.believe(tensordict)
+        logits, value = self.agent.heads(latent)
+        ratio = (log_prob_of(logits, tensordict["action"]) - tensordict["action_log_prob"]).exp()
+        weighed = self.utility(normalize(tensordict["advantage"].squeeze(-1)), losses)
+        objective = self.surrogate(ratio, weighed.utility, self.lower, self.upper)
+        spread = entropy(logits).mean()
+        assert objective.shape == value.shape == weighed.auxiliary.shape == tensordict.shape
+        out = {
+            "loss_objective": -objective.mean(),
+            "loss_value": self.value * (value - tensordict["value_target"].squeeze(-1)).square().mean(),
+            "loss_entropy": -self.entropy * spread,
+            "loss_auxiliary": weighed.auxiliary.mean(),
+            "entropy": spread.detach(),
+            "clip_fraction": ((ratio < self.lower) | (ratio > self.upper)).float().mean(),
+        }
+        if losses is not None:
+            out |= {f"local_{key}": loss.detach().mean() for key, loss in losses.items()}
+        return TensorDict(out)
+
+    def believe(self, tensordict: TensorDictBase) -> tuple[Tensor, TensorDictBase | None]:
+        """Latents ``[S, L, *]`` of the segments and, where the utility asks for them, the local losses."""
+        model, after = self.agent.world_model, tensordict["next"]
+        if not self.utility.uses_model:
+            return model.encode(tensordict["observation"]), None
+        latent, next_latent = encode_transitions(
+            model.encode, tensordict["observation"], after["observation"], after["done"].squeeze(-1)
+        )
+        losses = model.local_losses(
+            latent,
+            tensordict["action"],
+            after["reward"].squeeze(-1),
+            model.target(next_latent, after["observation"]),
+            after["terminated"].squeeze(-1),
+        )
+        assert losses.shape == tensordict.shape, f"local losses {losses.shape} are not per transition"
+        return latent, losses
+
+
+class Ground:
+    """Epochs of minibatch updates on one batch of real experience.
+
+    Args:
+        agent: what is trained.
+        batch_shape: environments and steps per batch, ``(N, T)``.
+        C: neighborhood constant.
+        surrogate: soft form of the neighborhood.
+        utility: what is maximized.
+        optimizers: settings by name; roles that none of them names stay frozen.
+        epochs: passes over the batch.
+        minibatches: updates per pass.
+        segment: steps per segment, the unit that minibatches are drawn from; divides T.
+        value: weight of the squared error of the critic.
+        entropy: weight of the entropy bonus.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        batch_shape: tuple[int, int],
+        C: float,  # noqa: N803
+        surrogate: Surrogate,
+        utility: Utility,
+        optimizers: Mapping[str, Adam],
+        epochs: int,
+        minibatches: int,
+        segment: int,
+        value: float,
+        entropy: float,
+    ) -> None:
+        envs, steps = batch_shape
+        if steps % segment:
+            raise ValueError(f"planner.ground.segment={segment} does not divide num_steps={steps}")
+        if (envs * steps // segment) % minibatches:
+            raise ValueError(
+                f"planner.ground.minibatches={minibatches} does not divide the {envs * steps // segment} segments "
+                f"of a batch (num_envs={envs} x num_steps={steps} / planner.ground.segment={segment})"
+            )
+        self.epochs, self.minibatches, self.segment = epochs, minibatches, segment
+        self.loss = GroundLoss(agent, utility, surrogate, C, value, entropy)
+        self.optimizers = Optimizers(agent, optimizers, "ground")
+
+    def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
+        """Updates the agent on ``batch`` ``[N, T]`` with advantages; returns means under ``ground/``."""
+        pieces = segments(batch, self.segment)
+        self.optimizers.set_progress(progress)
+        mean = Mean()
+        with self.optimizers.training():
+            for _ in range(self.epochs):
+                for indices in torch.randperm(len(pieces)).chunk(self.minibatches):
+                    losses = self.loss(pieces[indices])
+                    self.optimizers.step(losses)
+                    mean.add(losses)
+        return mean.result("ground")

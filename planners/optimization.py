@@ -1,0 +1,157 @@
+"""Optimizers by role, and one rule for all: what a phase does not train stays bit-identical."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+
+from planners.agent import ROLES, Agent
+
+
+class NotFinite(ArithmeticError):
+    """A loss or a gradient became infinite or NaN; the message names which."""
+
+
+@dataclass(frozen=True)
+class Adam:
+    """One Adam optimizer over some roles.
+
+    Attributes:
+        roles: which of ``encoder``, ``model``, ``heads`` it trains.
+        lr: learning rate at the start of training.
+        eps: Adam's epsilon; a large one swallows small gradients.
+        max_grad_norm: the gradient of all its parameters together is clipped to this norm.
+        final_lr: share of ``lr`` left at the end of training, reached linearly; 1 keeps it constant.
+    """
+
+    roles: tuple[str, ...]
+    lr: float
+    eps: float = 1e-5
+    max_grad_norm: float = 0.5
+    final_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        for role in self.roles:
+            if role not in ROLES:
+                raise ValueError(f"roles={role}: no such parameter group; allowed: {', '.join(ROLES)}")
+        if self.lr <= 0 or self.eps <= 0 or self.max_grad_norm <= 0:
+            raise ValueError(
+                f"lr={self.lr}, eps={self.eps}, max_grad_norm={self.max_grad_norm}: each of the three is above 0"
+            )
+        if not 0 <= self.final_lr <= 1:
+            raise ValueError(f"final_lr={self.final_lr}: a share of lr, from 0 to 1")
+
+    def rate(self, progress: float) -> float:
+        """Learning rate when ``progress`` in [0, 1] of the training is done."""
+        return self.lr * (1.0 - (1.0 - self.final_lr) * min(progress, 1.0))
+
+
+class Optimizers:
+    """The optimizers of one phase.
+
+    Args:
+        agent: whose parameters are trained.
+        settings: one ``Adam`` per name; a role may appear once at most.
+        phase: the phase's name, for messages.
+    """
+
+    def __init__(self, agent: Agent, settings: Mapping[str, Adam], phase: str) -> None:
+        self.agent, self.settings, self.phase = agent, dict(settings), phase
+        roles = [role for adam in self.settings.values() for role in adam.roles]
+        if len(set(roles)) != len(roles):
+            raise ValueError(f"planner.{phase}.optimizers trains a role twice: {', '.join(sorted(roles))}")
+        self.roles = frozenset(roles)
+        self.optimizers = {
+            name: torch.optim.Adam(
+                [p for role in adam.roles for p in agent.parameters_of(role)], lr=adam.lr, eps=adam.eps, fused=True
+            )
+            for name, adam in self.settings.items()
+        }
+
+    def set_progress(self, progress: float) -> None:
+        """Sets every learning rate from the share of training that is done."""
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings[name].rate(progress)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within, only this phase's roles receive gradients."""
+        frozen: list[nn.Parameter] = [
+            p for role in ROLES if role not in self.roles for p in self.agent.parameters_of(role) if p.requires_grad
+        ]
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+
+    def step(self, losses: TensorDictBase) -> None:
+        """One step of every optimizer down the sum of the ``loss_*`` entries.
+
+        Raises ``NotFinite`` before any parameter is touched.
+        """
+        total = sum_losses(losses)
+        if not torch.isfinite(total):
+            broken = [key for key in loss_keys(losses) if not torch.isfinite(losses[key])]
+            raise NotFinite(f"{self.phase}/{', '.join(broken) or 'sum of losses'} is not finite")
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        for name, optimizer in self.optimizers.items():
+            parameters = optimizer.param_groups[0]["params"]
+            norm = nn.utils.clip_grad_norm_(parameters, self.settings[name].max_grad_norm)
+            if not torch.isfinite(norm):
+                raise NotFinite(
+                    f"the gradient of {self.phase}.{name} ({', '.join(self.settings[name].roles)}) is not finite"
+                )
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        self.agent.world_model.after_update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of every optimizer by name."""
+        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores ``state_dict``."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])
+
+
+def loss_keys(losses: TensorDictBase) -> list[str]:
+    """The entries that are minimized: those named ``loss_*`` (TorchRL's convention)."""
+    return [key for key in losses.keys() if key.startswith("loss_")]
+
+
+def sum_losses(losses: TensorDictBase) -> Tensor:
+    """The scalar that is minimized."""
+    return torch.stack([losses[key] for key in loss_keys(losses)]).sum()
+
+
+class Mean:
+    """Running means of the scalars that minibatches report, synchronized once, at the end."""
+
+    def __init__(self) -> None:
+        self.total: TensorDictBase | None = None
+        self.count = 0
+
+    def add(self, scalars: TensorDictBase) -> None:
+        """Adds one minibatch's scalars."""
+        scalars = scalars.detach()
+        self.total = scalars.clone() if self.total is None else self.total + scalars
+        self.count += 1
+
+    def result(self, prefix: str) -> dict[str, float]:
+        """``{prefix/name: mean}``; empty if nothing was added."""
+        if self.total is None:
+            return {}
+        return {f"{prefix}/{key}": float(value) / self.count for key, value in self.total.items()}

@@ -1,0 +1,147 @@
+"""The dream: what it starts from, where it ends, what bounds it, and that it moves the heads alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+from torchrl.envs.utils import check_env_specs
+
+from planners.agent import Agent
+from planners.dream import Dream, DreamLoss, imagine
+from planners.dream_env import DreamEnv
+from planners.ground import log_prob_of
+from planners.neighborhood import Clip
+from planners.optimization import Adam
+from planners.schedules import Constant
+from tests.planners.linear_model import LinearModel
+from tests.planners.test_ground import moved, snapshot
+
+
+def make(agent: Agent, **keys: object) -> Dream:
+    settings: dict = {
+        "horizon": 4,
+        "repeats": 2,
+        "epochs": 1,
+        "minibatches": 4,
+        "bound": "behavior",
+        "beta": Constant(1.0),
+        "value": 0.5,
+        "entropy": 0.01,
+        "optimizers": {"heads": Adam(roles=("heads",), lr=1e-2)},
+    } | keys
+    return Dream(agent, (4, 8), 1.1, Clip(), 0.9, 0.95, **settings)
+
+
+def starts(agent: Agent, count: int = 32) -> Tensor:
+    torch.manual_seed(7)
+    with torch.no_grad():
+        return agent.world_model.encode(torch.randn(count, 3))
+
+
+def test_a_dream_moves_the_heads_and_nothing_else(agent: Agent) -> None:
+    before = snapshot(agent)
+    make(agent).run(starts(agent), copy.deepcopy(agent.heads), 0.0)
+    assert moved(agent, before) == {"heads"}
+
+
+def test_a_terminated_dream_is_absorbing() -> None:
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.4), hidden=8)
+    dream = imagine(agent.world_model, agent.heads, starts(agent, 200), 6)
+    after = dream["next"]
+    ended, alive = after["terminated"].squeeze(-1), dream["alive"]
+    assert alive[:, 0].all() and not alive.all()
+    torch.testing.assert_close(alive[:, 1:], ~ended[:, :-1])
+    assert (after["reward"].squeeze(-1)[~alive] == 0).all()
+    assert torch.equal(after["done"], after["terminated"] | after["truncated"])
+    assert not (after["terminated"] & after["truncated"]).any()
+    assert torch.equal(after["truncated"][:, -1], ~after["terminated"][:, -1])
+    assert not after["truncated"][:, :-1].any()
+
+
+def test_what_comes_after_the_end_changes_no_loss() -> None:
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.4), hidden=8)
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
+    dead = ~dream["alive"]
+    assert dead.any()
+    spoilt = dream.clone()
+    for key in ("advantage", "value_target", "latent"):
+        spoilt[key][dead] = 1e3
+    loss = DreamLoss(agent.heads, Clip(), 1.1, 0.5, 0.01)
+    for key in ("loss_objective", "loss_value", "loss_entropy"):
+        torch.testing.assert_close(loss(dream)[key], loss(spoilt)[key])
+
+
+def test_advantages_of_a_dream_by_hand() -> None:
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.3), hidden=8)
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
+    after, alive = dream["next"], dream["alive"]
+    for m in range(32):
+        running = 0.0
+        for h in reversed(range(4)):
+            if not alive[m, h]:
+                continue
+            over = bool(after["terminated"][m, h])
+            bootstrap = 0.0 if over else 0.9 * float(after["state_value"][m, h])
+            delta = float(after["reward"][m, h]) + bootstrap - float(dream["state_value"][m, h])
+            running = delta + (0.0 if over or h == 3 else 0.9 * 0.95 * running)
+            assert float(dream["advantage"][m, h]) == pytest.approx(running, rel=1e-4, abs=1e-5)
+
+
+def test_the_interval_is_that_of_the_reference_policy(agent: Agent) -> None:
+    """Against the reference the clip acts at [2 - C, C], whoever dreamt."""
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads)).reshape(-1)
+    pi = log_prob_of(agent.heads(dream["latent"]).logits, dream["action"]).detach()
+    dream["reference_log_prob"] = pi - 0.3  # the policy already is at a ratio of exp(0.3) = 1.35 to the reference
+    dream["advantage"] = torch.where(torch.arange(len(dream)) % 2 == 0, 1.0, -1.0).unsqueeze(-1)
+    objective = DreamLoss(agent.heads, Clip(), 1.1, 0.0, 0.0)(dream)["loss_objective"]
+    gradient = torch.autograd.grad(objective, agent.heads.actor.weight)[0]
+    only_bad = dream.clone()
+    only_bad["advantage"] = dream["advantage"].clamp_max(0.0)
+    # samples of positive advantage sit above C and must not push further: they carry no gradient
+    logits = agent.heads(dream["latent"]).logits
+    ratio = (log_prob_of(logits, dream["action"]) - dream["action_log_prob"]).exp()
+    bad = (ratio * only_bad["advantage"].squeeze(-1)).mean()
+    expected = torch.autograd.grad(-bad, agent.heads.actor.weight)[0]
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_the_loop_is_the_torchrl_environment(agent: Agent) -> None:
+    start, policy = starts(agent), agent.policy()[1]
+
+    def act(tensordict: TensorDict) -> TensorDict:
+        tensordict["logits"] = agent.heads(tensordict["latent"]).logits
+        return policy(tensordict)
+
+    env = DreamEnv(agent.world_model, start)
+    torch.manual_seed(11)
+    with torch.no_grad():
+        rollout = env.rollout(4, act, break_when_any_done=False)
+    torch.manual_seed(11)
+    dream = imagine(agent.world_model, agent.heads, start, 4)
+    for key in ("latent", "action", ("next", "latent"), ("next", "reward")):
+        torch.testing.assert_close(rollout[key], dream[key])
+
+
+def test_the_environment_keeps_torchrls_contract(agent: Agent) -> None:
+    check_env_specs(DreamEnv(agent.world_model, starts(agent)))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"bound": "nobody"}, "allowed: behavior, dreamer"),
+        ({"horizon": 0}, "horizon=0"),
+        ({"minibatches": 5}, "minibatches=5 does not divide"),
+        ({"optimizers": {"x": Adam(roles=("encoder",), lr=1e-3)}}, "heads only"),
+    ],
+)
+def test_wrong_settings(agent: Agent, keys: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(agent, **keys)

@@ -1,0 +1,151 @@
+"""The ground phase: objectives against definitions, gradients against finite differences, frozen roles."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from planners.agent import ROLES, Agent
+from planners.experience import add_advantages
+from planners.ground import Ground, GroundLoss, normalize
+from planners.neighborhood import Clip
+from planners.optimization import Adam
+from planners.utility import Advantage, Auxiliary, Unified, Utility
+from tests.planners.linear_model import LinearModel, experience
+
+
+def with_advantages(agent: Agent, **shape: int) -> TensorDict:
+    return add_advantages(
+        experience(agent, **shape), lambda o: agent.heads(agent.world_model.encode(o)).value, 0.9, 0.9
+    )
+
+
+def make(agent: Agent, utility: Utility, roles: tuple[str, ...], **keys: object) -> Ground:
+    settings: dict = {"epochs": 2, "minibatches": 2, "segment": 4, "value": 0.5, "entropy": 0.01} | keys
+    optimizers = {"only": Adam(roles=roles, lr=1e-2)}
+    return Ground(agent, (4, 8), 1.1, Clip(), utility, optimizers, **settings)
+
+
+def moved(agent: Agent, before: dict[str, Tensor]) -> set[str]:
+    """The roles of which any parameter changed."""
+    names = {id(p): name for name, p in agent.named_parameters()}
+    changed = {name for name, p in agent.named_parameters() if not torch.equal(p, before[name])}
+    return {role for role in ROLES if any(names[id(p)] in changed for p in agent.parameters_of(role))}
+
+
+def snapshot(agent: Agent) -> dict[str, Tensor]:
+    return copy.deepcopy(dict(agent.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("utility", "roles"),
+    [
+        (Advantage(), ("encoder", "heads")),
+        (Unified(1.0, 1.0), ("encoder", "model", "heads")),
+        (Unified(1.0, 1.0), ("encoder", "model")),
+        (Auxiliary(1.0, 1.0), ("encoder", "model", "heads")),
+        (Unified(1.0, 1.0), ("model",)),
+    ],
+)
+def test_only_the_named_roles_move(agent: Agent, utility: Utility, roles: tuple[str, ...]) -> None:
+    before = snapshot(agent)
+    make(agent, utility, roles).run(with_advantages(agent), 0.0)
+    assert moved(agent, before) == set(roles)
+    assert all(p.requires_grad for p in agent.parameters()), "what was frozen must be thawed"
+
+
+def test_at_the_behavior_policy_deepspi_and_deepmdp_have_one_value(agent: Agent) -> None:
+    """With every ratio 1 the unified utility and the auxiliary losses add up to the same number."""
+    batch = with_advantages(agent)
+    total = [
+        GroundLoss(agent, utility, Clip(), 1.1, 0.0, 0.0)(batch) for utility in (Unified(0.3, 0.7), Auxiliary(0.3, 0.7))
+    ]
+    sums = [loss["loss_objective"] + loss["loss_auxiliary"] for loss in total]
+    torch.testing.assert_close(sums[0], sums[1])
+    penalty = 0.3 * (total[0]["local_reward"] + total[0]["local_termination"]) + 0.7 * total[0]["local_transition"]
+    torch.testing.assert_close(sums[0], penalty, rtol=1e-4, atol=1e-5)  # advantages have mean zero
+
+
+def test_the_ratio_weighs_the_losses_sample_by_sample(agent: Agent) -> None:
+    batch = with_advantages(agent)
+    shifted = batch.clone()
+    shifted["action_log_prob"] = shifted["action_log_prob"] - torch.linspace(-0.5, 0.5, 32).view(4, 8)
+    loss = GroundLoss(agent, Unified(0.3, 0.7), Clip(), 1.1, 0.0, 0.0)
+    _, losses = loss.believe(shifted)
+    assert losses is not None
+    utility = normalize(shifted["advantage"].squeeze(-1)) - 0.3 * (losses["reward"] + losses["termination"])
+    utility = utility - 0.7 * losses["transition"]
+    ratio = torch.linspace(-0.5, 0.5, 32).view(4, 8).exp()
+    expected = -torch.minimum(ratio * utility, ratio.clamp(0.9, 1.1) * utility).mean()
+    torch.testing.assert_close(loss(shifted)["loss_objective"], expected)
+
+
+def test_gradient_against_finite_differences() -> None:
+    """The whole loss, in double precision, along random directions of all parameters."""
+    torch.manual_seed(1)
+    agent = Agent(LinearModel(), hidden=6)
+    batch = with_advantages(agent, envs=2, steps=4).apply(lambda t: t.double() if t.is_floating_point() else t)
+    agent.double()
+    batch["action_log_prob"] = batch["action_log_prob"] - 0.03 * torch.randn(2, 4, dtype=torch.float64)
+    loss = GroundLoss(agent, Unified(0.3, 0.2), Clip(), 1.1, 0.5, 0.01)
+
+    def total() -> Tensor:
+        losses = loss(batch)
+        return sum(losses[key] for key in losses.keys() if key.startswith("loss_"))  # type: ignore[return-value]
+
+    parameters = list(agent.parameters())
+    gradient = torch.autograd.grad(total(), parameters)
+    for _ in range(5):
+        direction = [torch.randn_like(p) for p in parameters]
+        slope = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
+        values = []
+        for step in (1e-6, -1e-6):
+            with torch.no_grad():
+                for p, d in zip(parameters, direction, strict=True):
+                    p += step * d
+                values.append(total())
+                for p, d in zip(parameters, direction, strict=True):
+                    p -= step * d
+        torch.testing.assert_close((values[0] - values[1]) / 2e-6, slope, rtol=1e-4, atol=1e-6)
+
+
+def test_every_minibatch_sees_the_parameters_that_the_last_one_left(agent: Agent) -> None:
+    """Two optimizers in one phase give what two plain steps in a row give, not two steps from a stale copy."""
+    twin = copy.deepcopy(agent)
+    batch = with_advantages(agent)
+    settings = {"a": Adam(roles=("encoder", "heads"), lr=1e-2), "b": Adam(roles=("model",), lr=1e-2)}
+    keys = {"epochs": 3, "minibatches": 1, "segment": 8, "value": 0.5, "entropy": 0.01}
+    ground = Ground(agent, (4, 8), 1.1, Clip(), Unified(1.0, 1.0), settings, **keys)  # type: ignore[arg-type]
+    torch.manual_seed(5)
+    ground.run(batch, 0.0)
+
+    loss = GroundLoss(twin, Unified(1.0, 1.0), Clip(), 1.1, 0.5, 0.01)
+    groups = [
+        [*twin.parameters_of("encoder"), *twin.parameters_of("heads")],
+        list(twin.parameters_of("model")),
+    ]
+    plain = [torch.optim.Adam(group, lr=1e-2, eps=1e-5) for group in groups]
+    torch.manual_seed(5)
+    for _ in range(3):
+        losses = loss(batch[torch.randperm(4)])
+        for optimizer in plain:
+            optimizer.zero_grad()
+        sum(losses[key] for key in losses.keys() if key.startswith("loss_")).backward()  # type: ignore[union-attr]
+        for group, optimizer in zip(groups, plain, strict=True):
+            torch.nn.utils.clip_grad_norm_(group, 0.5)
+            optimizer.step()
+    for a, b in zip(agent.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [({"segment": 3}, "segment=3 does not divide num_steps=8"), ({"minibatches": 3}, "minibatches=3 does not divide")],
+)
+def test_a_batch_that_does_not_divide(agent: Agent, keys: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(agent, Advantage(), ("encoder", "heads"), **keys)

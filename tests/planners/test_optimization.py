@@ -1,0 +1,66 @@
+"""Optimizers, schedules, and the stop at numbers that are not finite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tensordict import TensorDict
+
+from planners.agent import Agent
+from planners.optimization import Adam, NotFinite, Optimizers
+from planners.schedules import Constant, ExponentialRise, LinearRise
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_the_rate_falls_linearly_and_is_never_negative(progress: float, final: float) -> None:
+    rate = Adam(roles=("heads",), lr=0.5, final_lr=final).rate(progress)
+    assert 0.0 <= rate <= 0.5
+    assert rate == pytest.approx(0.5 * (1 - (1 - final) * progress))
+
+
+def test_the_rate_ends_at_the_end_of_training_whatever_the_number_of_steps(agent: Agent) -> None:
+    optimizers = Optimizers(agent, {"x": Adam(roles=("heads",), lr=1.0)}, "ground")
+    for _ in range(50):  # many more optimizer steps than iterations
+        optimizers.step(TensorDict({"loss_x": agent.heads.actor.weight.square().sum()}))
+    optimizers.set_progress(0.5)
+    assert optimizers.optimizers["x"].param_groups[0]["lr"] == 0.5
+
+
+@given(st.floats(0.0, 1.0))
+def test_rising_schedules(progress: float) -> None:
+    assert Constant(0.3)(progress) == 0.3
+    assert LinearRise(2.0)(progress) == 2.0 * progress
+    rise = ExponentialRise(1.0, 5.0)
+    assert rise(0.0) == 0.0 and rise(1.0) == pytest.approx(1.0)
+    assert rise(progress) <= progress + 1e-12
+
+
+def test_a_loss_that_is_not_finite_stops_before_anything_moves(agent: Agent) -> None:
+    optimizers = Optimizers(agent, {"x": Adam(roles=("heads",), lr=1.0)}, "ground")
+    before = agent.heads.actor.weight.clone()
+    with pytest.raises(NotFinite, match="ground/loss_value"):
+        optimizers.step(TensorDict({"loss_value": agent.heads.actor.weight.sum() / 0.0}))
+    assert torch.equal(agent.heads.actor.weight, before)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_anything_moves(agent: Agent) -> None:
+    optimizers = Optimizers(agent, {"policy": Adam(roles=("heads",), lr=1.0)}, "dream")
+    with torch.no_grad():
+        agent.heads.actor.bias.zero_()
+    with pytest.raises(NotFinite, match=r"gradient of dream\.policy"):
+        optimizers.step(TensorDict({"loss_x": agent.heads.actor.bias.sqrt().sum()}))
+    assert torch.equal(agent.heads.actor.bias, torch.zeros(3))
+
+
+def test_a_role_is_trained_once(agent: Agent) -> None:
+    twice = {"a": Adam(roles=("heads",), lr=1.0), "b": Adam(roles=("heads", "model"), lr=1.0)}
+    with pytest.raises(ValueError, match="trains a role twice"):
+        Optimizers(agent, twice, "ground")
+
+
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"lr": 1.0, "final_lr": 2.0}, {"lr": 1.0, "roles": ("actor",)}])
+def test_wrong_settings(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"above 0|from 0 to 1|allowed: encoder"):
+        Adam(**({"roles": ("heads",)} | wrong))
