@@ -1,13 +1,23 @@
-"""The errors a user is meant to read: one message, no traceback, exit code 2."""
+"""The errors a user is meant to read: one message, no traceback, an exit code that scripts can use."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+#: Exit codes of the command line. Interrupts follow the shell's convention, 128 + signal number.
+EXIT_USER_ERROR = 2
+EXIT_DIVERGED = 3
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class UserError(Exception):
     """Something the user can mend. The command line prints it and exits with code 2."""
+
+
+class Diverged(Exception):
+    """A loss or gradient that is not finite. The command line prints it and exits with code 3."""
 
 
 def nearest(value: object, allowed: Iterable[str], count: int = 3) -> list[str]:
@@ -16,10 +26,13 @@ def nearest(value: object, allowed: Iterable[str], count: int = 3) -> list[str]:
     return [names[m] for m in difflib.get_close_matches(str(value).lower(), names, n=count, cutoff=0.4)]
 
 
-def unknown(key: str, value: object, allowed: Iterable[str]) -> UserError:
-    """The error for a name that does not exist: the key, the value, the nearest names, then all."""
+def unknown(key: str, value: object, allowed: Iterable[str], candidates: Sequence[str] | None = None) -> UserError:
+    """The error for a name that does not exist: the key, the value, the nearest names, then all.
+
+    ``candidates`` are the names to look for near ones in, where these are more than the list to print.
+    """
     allowed = list(allowed)
-    close = nearest(value, allowed)
+    close = nearest(value, allowed if candidates is None else candidates)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     shown = ", ".join(allowed[:40]) + (", ..." if len(allowed) > 40 else "")
-    return UserError(f"{key}={value}: no such name.{hint} Allowed: {shown}.")
+    return UserError(f"{key}={value}: no such name.{hint} Allowed: {shown or 'none'}.")
