@@ -1,0 +1,67 @@
+"""From configuration to objects: the environment, the world model, the planner."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from dreamspi.envs.base import VectorEnv
+from dreamspi.errors import UserError
+from planners.planner import Planner
+from world_models.contract import WorldModel
+
+#: Keys of an environment's file that are the runner's, not its constructor's.
+RUNNER_KEYS = ("names", "encoder", "total_steps")
+
+
+def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: Any) -> Any:
+    """What section ``key`` of the configuration describes.
+
+    Args:
+        config: the whole configuration.
+        key: name of the section.
+        without: keys of the section that its constructor does not take.
+        more: further arguments of the constructor.
+
+    Raises:
+        UserError: if the constructor refuses its arguments (``ValueError``, ``TypeError``, a missing package).
+            With ``HYDRA_FULL_ERROR=1`` the cause is raised as it is.
+    """
+    section = OmegaConf.to_container(config[key], resolve=True)
+    assert isinstance(section, dict)
+    section = {name: value for name, value in section.items() if name not in without}
+    try:
+        # A spec is a dataclass, which Hydra would take for configuration: it gets only what was written.
+        return instantiate(section, _convert_="all", _partial_=True)(**more)
+    except (InstantiationException, ValueError, TypeError, ImportError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        raise UserError(_message(error, f"{key}={config.choices.get(key, key)}")) from error
+
+
+def _message(error: BaseException, section: str) -> str:
+    """The cause in its own words, with the section in front unless it names a key of it."""
+    cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+    return str(cause) if "=" in str(cause).partition(":")[0] else f"{section}: {cause}"
+
+
+def make_env(config: DictConfig, num_envs: int, training: bool) -> VectorEnv:
+    """``num_envs`` copies of the environment, as the learner (``training``) or as an examiner sees it."""
+    return build(config, "env", RUNNER_KEYS, num_envs=num_envs, training=training, gamma=config.gamma)
+
+
+def make_world_model(config: DictConfig, env: VectorEnv) -> WorldModel:
+    """The world model for an environment, on the configured device."""
+    observation = env.observation_spec["observation"]
+    model = build(config, "world_model", observation_spec=observation[0], num_actions=int(env.action_spec.space.n))
+    return model.to(config.device)
+
+
+def make_planner(config: DictConfig, env: VectorEnv) -> Planner:
+    """The planner, with the world model that it improves, on the configured device."""
+    batch_shape = (config.num_envs, config.num_steps)
+    return build(config, "planner", world_model=make_world_model(config, env), batch_shape=batch_shape)

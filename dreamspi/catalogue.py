@@ -1,0 +1,106 @@
+"""What there is to choose from, read from the YAML files alone: cheap, and without importing torch."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from dreamspi.errors import UserError
+
+#: The groups a user chooses one option from, each with its sentence for the help.
+GROUPS = {
+    "env": "What to play: a family or <family>/<name>.",
+    "world_model": "What is learnt of the environment.",
+    "planner": "How the policy improves: which phases, on what.",
+    "logger": "Where metrics go besides metrics.csv.",
+    "experiment": "A preset of all the above.",
+}
+ANY_NAME = "*"
+
+
+class Key(NamedTuple):
+    """One key of a YAML file: dotted name, default as written, and the sentence beside it."""
+
+    name: str
+    default: str
+    sentence: str
+
+
+def config_directory() -> Path:
+    """The configuration: ``dreamspi/configs`` in a wheel, ``configs`` beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    for directory in (package / "configs", package.parent / "configs"):
+        if (directory / "config.yaml").is_file():
+            return directory
+    raise UserError(f"no config.yaml beside {package}: the installation is incomplete, install it again.")
+
+
+def options(group: str) -> list[str]:
+    """The names that ``group=<name>`` takes, sorted; environments as families."""
+    return sorted(path.stem for path in (config_directory() / group).glob("*.yaml"))
+
+
+def first_comment(group: str, option: str) -> str:
+    """The line that describes an option: the first line of its YAML file, a comment."""
+    text = (config_directory() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    comments = (line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
+    return next(comments, "")
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    # omegaconf's dialect of YAML differs in numbers only, and nothing here reads numbers.
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def defaults_of(group: str, option: str) -> list[Any]:
+    """The defaults list of an option's file."""
+    return _read(config_directory() / group / f"{option}.yaml").get("defaults", [])
+
+
+def env_names(family: str) -> list[str]:
+    """The names after the slash: a list, ``[]`` where the family has none, ``["*"]`` for any name."""
+    content = _read(config_directory() / "env" / f"{family}.yaml")
+    if "names" in content:
+        names = content["names"]
+        return [names] if isinstance(names, str) else list(names)
+    parents = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    return env_names(parents[-1].removeprefix("/env/")) if parents else []
+
+
+def all_environments() -> list[str]:
+    """Every environment that can be named from the files alone, for suggestions."""
+    found = []
+    for family in options("env"):
+        found.append(family)
+        found += [f"{family}/{name}" for name in env_names(family) if name != ANY_NAME]
+    return found
+
+
+_KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w.-]+):(?P<rest>.*)$")
+
+
+def documented_keys(path: Path) -> list[Key]:
+    """The keys of a YAML file with the sentence that stands behind each of them.
+
+    Only keys with a sentence are returned: ``defaults`` and Hydra's own have none.
+    """
+    keys = []
+    parents: list[tuple[int, str]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        match = _KEY.match(line)
+        if match is None:
+            continue
+        indent = len(match["indent"])
+        parents = [(depth, name) for depth, name in parents if depth < indent]
+        value, _, sentence = match["rest"].partition(" #")
+        dotted = ".".join([name for _, name in parents] + [match["name"]])
+        if sentence:
+            keys.append(Key(dotted, value.strip(), sentence.strip()))
+        parents.append((indent, match["name"]))
+    return keys

@@ -1,0 +1,142 @@
+"""The ``dreamspi`` command: train, evaluate, list.
+
+Nothing heavy is imported before it is needed: help and lists answer at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from dreamspi import __version__
+from dreamspi.errors import (
+    EXIT_DIVERGED,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    Diverged,
+    UserError,
+    nearest,
+)
+
+HELP = """\
+DreamSPI: an agent that learns a world model, dreams in it, and improves its policy safely.
+
+usage: dreamspi <command> [key=value ...]
+
+commands:
+  train      Train an agent.           dreamspi train env=minatar/breakout planner=deepspi seed=1
+  evaluate   Play whole games with it. dreamspi evaluate run=runs/<name> episodes=100 video=true
+  list       Show what there is.       dreamspi list [envs|world_models|planners|experiments]
+
+options:
+  --help     This text; after a command, all about that command.
+  --version  The version.
+
+`dreamspi train` alone learns the toy maze in a few minutes.
+Exit codes: 0 done, 2 wrong input, 3 training diverged, 130 Ctrl-C, 143 SIGTERM (both save a checkpoint).
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; a user's mistake is one line on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except UserError as error:
+        return _say(error, EXIT_USER_ERROR)
+    except Diverged as error:
+        return _say(error, EXIT_DIVERGED)
+    except KeyboardInterrupt:
+        return _say("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has left, e.g. `dreamspi list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _say("no space left on the disk; the last good checkpoint is still there.", EXIT_USER_ERROR)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] in ("--version", "-V"):
+        print(f"dreamspi {__version__}")
+        return 0
+    command = COMMANDS.get(words[0])
+    if command is None:
+        close = nearest(words[0], COMMANDS)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UserError(f"{words[0]}: no such command.{hint} Commands: {', '.join(COMMANDS)}.")
+    _check_imports()
+    return command(words[1:])
+
+
+def _train(words: list[str]) -> int:
+    from dreamspi import multirun
+    from dreamspi.config import compose
+
+    if _wants_help(words):
+        from dreamspi.help import train_help
+
+        print(train_help(), end="")
+        return 0
+    if any(word.startswith("-") for word in words):
+        return multirun.run(words)
+    config = compose(words)
+
+    from dreamspi.train import train
+
+    return train(config, resume=config.resume is not None)
+
+
+def _evaluate(words: list[str]) -> int:
+    from dreamspi.evaluate import HELP as EVALUATE_HELP
+    from dreamspi.evaluate import evaluate, parse_options
+
+    if _wants_help(words) or not words:
+        print(EVALUATE_HELP, end="")
+        return 0 if words else EXIT_USER_ERROR
+    return evaluate(parse_options(words))
+
+
+def _list(words: list[str]) -> int:
+    from dreamspi.listing import HELP as LIST_HELP
+    from dreamspi.listing import listing
+
+    print(LIST_HELP if _wants_help(words) else listing(words), end="")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "evaluate": _evaluate, "list": _list}
+
+
+def _wants_help(words: list[str]) -> bool:
+    return any(word in ("--help", "-h", "help") for word in words)
+
+
+def _check_imports() -> None:
+    """``world_models`` and ``planners`` must be ours: another package installs a ``world_models`` too."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    ours = Path(__file__).resolve().parent.parent
+    for name in ("world_models", "planners"):
+        spec = find_spec(name)
+        if spec is None:
+            raise UserError(f"the package {name} is missing: the installation is incomplete, install it again.")
+        found = [Path(place).resolve() for place in spec.submodule_search_locations or []]
+        if ours / name not in found[:1]:
+            where = found[0] if found else spec.origin
+            raise UserError(
+                f"Python finds another package named {name}, at {where}, instead of DreamSPI's. "
+                "The PyPI package torchwm has one: uninstall it, or install DreamSPI into an environment of its own."
+            )
+
+
+def _say(message: object, code: int) -> int:
+    print(f"dreamspi: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,163 @@
+"""Real experience: TorchRL's collector over one batched environment, and how it survives a stop.
+
+Emulators cannot be saved, but they are deterministic: their state is their seed and the actions since. A
+checkpoint therefore holds the actions since the last *barrier*, and a resumed run replays them. At a barrier
+the collector and its environments are built anew, seeded from (run seed, iteration), in every run alike, which
+bounds how much there is to replay.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.collectors import Collector
+from torchrl.envs import EnvBase
+
+from dreamspi.errors import UserError, unknown
+
+BACKENDS = ("direct", "process")
+
+
+class Replayable(TensorDictModuleBase):
+    """A policy that first plays back recorded actions, if there are any, and then acts by itself.
+
+    A replay runs no network but once: what else the policy would have written is of no use then.
+    """
+
+    def __init__(self, policy: TensorDictModuleBase) -> None:
+        super().__init__()
+        self.policy = policy
+        self.in_keys, self.out_keys = policy.in_keys, policy.out_keys
+        self.recorded: deque[Tensor] = deque()
+        self._filling: TensorDictBase | None = None
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Observation to action; see ``Agent.policy`` for the keys."""
+        if not self.recorded:
+            self._filling = None
+            return self.policy(tensordict)
+        if self._filling is None:
+            self._filling = self.policy(tensordict.copy()).select(*self.out_keys)
+        return tensordict.update(self._filling).set("action", self.recorded.popleft())
+
+
+def barrier_seed(seed: int, iteration: int) -> int:
+    """The seed of the stretch that begins after ``iteration``: well mixed, in [0, 2**31)."""
+    return int(np.random.SeedSequence([seed, iteration]).generate_state(1)[0] >> 1)
+
+
+class Collection:
+    """An endless stream of batches ``[N, T]``.
+
+    Args:
+        make_env: builds a batched training environment of the given number of copies.
+        policy: the deployed policy; the collector reads the learner's own parameters (direct), or a copy that
+            is refreshed before each batch (process).
+        num_envs: copies in all, N.
+        num_steps: steps per copy and batch, T.
+        seed: the run's seed.
+        backend: ``direct`` (in this process) or ``process`` (worker processes, in step with the learner).
+        workers: worker processes of the ``process`` backend; divides ``num_envs``.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[int], EnvBase],
+        policy: TensorDictModuleBase,
+        num_envs: int,
+        num_steps: int,
+        seed: int,
+        backend: str,
+        workers: int,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise unknown("collector.backend", backend, BACKENDS)
+        if backend == "process" and (workers < 1 or num_envs % workers):
+            raise UserError(f"collector.workers={workers}: must be at least 1 and divide num_envs={num_envs}.")
+        self.make_env, self.policy = make_env, Replayable(policy)
+        self.num_envs, self.num_steps, self.seed = num_envs, num_steps, seed
+        self.backend, self.workers = backend, workers
+        self.actions: list[Tensor] = []
+        self._collector: Collector | None = None
+        self._batches: Iterator[TensorDictBase] = iter(())
+
+    def barrier(self, iteration: int) -> None:
+        """Builds environments and collector anew, and seeds everything from (seed, iteration)."""
+        self.close()
+        self.actions = []
+        self._collector = self._build()
+        seed = barrier_seed(self.seed, iteration)
+        self._collector.set_seed(seed)
+        torch.manual_seed(seed)
+        self._batches = iter(self._collector)
+
+    def _build(self) -> Collector:
+        frames = self.num_envs * self.num_steps
+        if self.backend == "direct":
+            return Collector(
+                self.make_env(self.num_envs),
+                self.policy,
+                frames_per_batch=frames,
+                total_frames=-1,
+                track_traj_ids=False,
+            )
+        share = self.num_envs // self.workers
+        return Collector(
+            [_Maker(self.make_env, share) for _ in range(self.workers)],
+            self.policy.policy,
+            backend="process",
+            sync=True,
+            num_collectors=self.workers,
+            frames_per_batch=frames,
+            total_frames=-1,
+        )
+
+    @property
+    def replays(self) -> bool:
+        """Whether a resumed run continues exactly: worker processes sample with generators of their own, which
+        cannot be restored, so that after a resume they start from a barrier instead."""
+        return self.backend == "direct"
+
+    def next(self) -> TensorDictBase:
+        """The next batch ``[N, T]`` of the current policy."""
+        assert self._collector is not None, "a barrier comes before the first batch"
+        if self.backend == "process":
+            self._collector.update_policy_weights_()
+        with torch.no_grad():
+            batch = next(self._batches)
+        batch = batch.reshape(self.num_envs, self.num_steps)
+        self.actions.append(batch["action"].to(torch.int16))
+        return batch
+
+    def replay(self, actions: Tensor) -> None:
+        """After a barrier, plays ``actions`` ``[I, N, T]`` of I batches; the environments end where they were."""
+        for batch in actions.long():
+            self.policy.recorded.extend(batch.unbind(-1))
+            self.next()
+
+    def recorded(self) -> Tensor:
+        """The actions since the last barrier, ``[I, N, T]`` int16."""
+        none = torch.zeros(0, self.num_envs, self.num_steps, dtype=torch.int16)
+        return torch.stack(self.actions) if self.actions else none
+
+    def close(self) -> None:
+        """Shuts the collector and its environments down."""
+        if self._collector is not None:
+            self._collector.shutdown()
+            self._collector = None
+
+
+class _Maker:
+    """Builds one worker's environment; a class because it crosses to another process."""
+
+    def __init__(self, make_env: Callable[[int], EnvBase], num_envs: int) -> None:
+        self.make_env, self.num_envs = make_env, num_envs
+
+    def __call__(self) -> EnvBase:
+        return self.make_env(self.num_envs)

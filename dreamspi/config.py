@@ -1,0 +1,174 @@
+"""From the words of a command line to one resolved, checked configuration.
+
+Hydra composes; this module adds what Hydra leaves out: ``env=<family>/<name>``, errors a newcomer
+understands, and checks of values before anything expensive starts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from dreamspi.catalogue import config_directory, defaults_of, env_names, options
+from dreamspi.errors import UserError
+from dreamspi.overrides import check_groups, check_keys, group_choices, is_group, is_hydra, parse
+
+VERSION_BASE = "1.3"
+CONFIG_NAME = "config"
+#: What may be changed when a run is resumed: nothing that its schedules or its data depend on.
+RESUME_KEYS = ("device", "threads", "checkpoint.keep")
+#: Keys that count something.
+COUNTS = ("num_envs", "num_steps", "total_steps", "log_every", "checkpoint.every", "checkpoint.keep")
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """The resolved and checked configuration for these overrides.
+
+    With ``resume=<run_dir>`` it is that run's own configuration, in which only ``RESUME_KEYS`` may change;
+    its keys ``resume`` and ``run_dir`` then both name that directory.
+    Key ``choices`` names what was chosen: ``env`` (``minatar/breakout``), ``world_model``, ``planner``,
+    ``experiment`` and the run's ``run_id``.
+
+    Raises:
+        UserError: for anything that can't be right.
+    """
+    parsed = parse(overrides)
+    if any(override.is_sweep_override() for override in parsed):
+        raise UserError("several values for one key are a multi-run: add -m.")
+    check_groups(parsed)
+    resume = [override.value() for override in parsed if override.key_or_group == "resume"]
+    if resume and resume[-1] is not None:
+        return _resumed(Path(str(resume[-1])), parsed)
+    register_environments(parsed)
+    try:
+        with initialize_config_dir(str(config_directory()), version_base=VERSION_BASE):
+            base = hydra_compose(CONFIG_NAME, [o.input_line or "" for o in parsed if is_group(o)])
+            check_keys([o for o in parsed if not is_group(o) and not is_hydra(o)], base)
+            config = hydra_compose(CONFIG_NAME, list(overrides), return_hydra_config=True)
+        choices = dict(config.hydra.runtime.choices)
+        with open_dict(config):
+            del config["hydra"]
+            config.choices = _choices(config, choices)
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(str(error).strip()) from error
+    validate(config)
+    return config
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The jobs of a multi-run: every combination of the values that were typed."""
+    parsed = parse(overrides)
+    alternatives = [_alternatives(override) for override in parsed if not is_hydra(override)]
+    return [list(job) for job in itertools.product(*alternatives)]
+
+
+def _alternatives(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def register_environments(parsed: Iterable[Override]) -> None:
+    """Makes ``env=<family>/<name>`` an option of Hydra's for each one typed or named by a preset.
+
+    The option is the family's file with the key ``name`` set, so that everything of Hydra's (multi-runs,
+    presets, overrides) treats it like a file of its own.
+    """
+    typed = list(group_choices(parsed, "env"))
+    for preset in options("experiment"):
+        for entry in defaults_of("experiment", preset):
+            if isinstance(entry, dict):
+                typed += [str(v) for k, v in entry.items() if k.split()[-1].lstrip("/") == "env"]
+    for value in typed:
+        family, slash, name = value.partition("/")
+        if slash:
+            ConfigStore.instance().store(
+                group=f"env/{family}",
+                name=name,
+                node={"defaults": [f"/env/{family}@_here_", "_self_"], "name": name},
+                package="env",
+                provider="dreamspi",
+            )
+
+
+def _choices(config: DictConfig, chosen: dict[str, Any]) -> dict[str, Any]:
+    family = str(chosen["env"]).partition("/")[0]
+    env = f"{family}/{config.env.name}" if env_names(family) else family
+    names = {group: chosen.get(group) for group in ("world_model", "planner", "experiment")}
+    return {"env": env, **names, "run_id": uuid.uuid4().hex[:8]}
+
+
+def load(run_dir: Path) -> DictConfig:
+    """The configuration that a run directory holds."""
+    path = run_dir / "config.yaml"
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir}: no such run directory.")
+    if not path.is_file():
+        raise UserError(f"{run_dir}: not a run directory, it holds no config.yaml.")
+    try:
+        config = OmegaConf.load(path)
+    except Exception as error:  # whatever a damaged YAML file makes its reader raise
+        raise UserError(f"{path}: can't be read: {error}") from error
+    if not isinstance(config, DictConfig) or "choices" not in config:
+        raise UserError(f"{path}: not the configuration of a run.")
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def _resumed(run_dir: Path, parsed: Iterable[Override]) -> DictConfig:
+    config = load(run_dir)
+    others = [o for o in parsed if o.key_or_group != "resume"]
+    for override in others:
+        if override.key_or_group not in RESUME_KEYS:
+            raise UserError(
+                f"{override.input_line}: a resumed run keeps its configuration, so that it ends as if it had "
+                f"never stopped. With resume only these may be given: {', '.join(RESUME_KEYS)}. "
+                "For anything else start a new run."
+            )
+    check_keys(others, config)
+    for override in others:
+        OmegaConf.update(config, override.key_or_group, override.value())
+    config.resume = config.run_dir = str(run_dir)
+    validate(config)
+    return config
+
+
+def validate(config: DictConfig) -> None:
+    """Checks of values that need no environment. Raises UserError at the first that can't be right."""
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]}: needs a value; write {missing[0]}=<value>.")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"seed={config.seed}: must be a whole number from 0 to 2^32 - 1.")
+    for key in COUNTS:
+        value = OmegaConf.select(config, key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{key}={value}: must be a whole number of at least 1.")
+    if not 0 <= config.gamma <= 1:
+        raise UserError(f"gamma={config.gamma}: must be from 0 to 1.")
+    if config.threads is not None and (not isinstance(config.threads, int) or config.threads < 1):
+        raise UserError(f"threads={config.threads}: must be a whole number of at least 1, or null.")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(config.device)):
+        raise UserError(f"device={config.device}: must be cpu, cuda or cuda:<index>.")
+    batch = config.num_envs * config.num_steps
+    if config.total_steps < batch:
+        raise UserError(
+            f"total_steps={config.total_steps}: less than one batch of num_envs * num_steps = {batch} steps."
+        )
+    constant = config.planner.get("C")
+    if constant is not None and not 1 < constant < 2:
+        raise UserError(f"planner.C={constant}: must be above 1 and below 2 (the neighborhood is [2-C, C]).")

@@ -1,0 +1,218 @@
+"""``dreamspi evaluate``: whole games with a trained agent, raw scores, honest intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imageio
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from scipy import stats
+from torch import Tensor
+from torchrl.envs import ExplorationType, set_exploration_type
+
+from dreamspi.building import make_env, make_planner
+from dreamspi.checkpoints import CheckpointStore, Damaged, load
+from dreamspi.config import load as load_config
+from dreamspi.envs.base import VectorEnv
+from dreamspi.errors import UserError, unknown
+from dreamspi.overrides import parse
+from dreamspi.run_directory import write_atomically
+from planners.planner import Planner
+
+HELP = """\
+usage: dreamspi evaluate run=<run_dir> [key=value ...]
+
+Plays whole games with the agent of a run and prints raw scores: mean, median, and the interquartile mean with a
+95% bootstrap interval over games. One run is one seed: the interval says nothing of other training seeds.
+
+keys:
+  run=<run_dir>      The run to evaluate.
+  episodes=100       Whole games to play.
+  checkpoint=newest  newest, best (highest training return), or the path of a checkpoint.
+  greedy=false       Take the likeliest action instead of sampling from the policy.
+  seed=0             Seeds the games and the actions; not the training seed.
+  num_envs=16        Games that are played side by side, at most `episodes`.
+  video=false        Film the first game of copy 0, as <run_dir>/video.mp4.
+  json=null          Write the result to this file; - prints it in place of the text.
+"""
+
+#: Frames per second and longest length of a video.
+FPS, MAX_FRAMES = 15, 15 * 240
+RESAMPLES = 2000
+
+
+class Options(NamedTuple):
+    """What was typed after ``dreamspi evaluate``; the help says what each is."""
+
+    run: str
+    episodes: int = 100
+    checkpoint: str = "newest"
+    greedy: bool = False
+    seed: int = 0
+    num_envs: int = 16
+    video: bool = False
+    json: str | None = None
+
+
+def parse_options(words: list[str]) -> Options:
+    """Options from ``key=value`` words.
+
+    Raises:
+        UserError: an unknown key, a wrong type or range, or no ``run``.
+    """
+    given: dict[str, Any] = {}
+    for override in parse(words):
+        key, value = override.key_or_group, override.value()
+        if key not in Options._fields:
+            raise unknown("key", key, Options._fields)
+        default = Options._field_defaults.get(key)
+        if isinstance(default, bool) != isinstance(value, bool) or (
+            isinstance(default, int) and not isinstance(value, int)
+        ):
+            raise UserError(f"{key}={value}: must be {'true or false' if isinstance(default, bool) else 'a whole number'}.")
+        given[key] = value if isinstance(default, int) or value is None else str(value)
+    if not given.get("run"):
+        raise UserError("run=<run_dir> is missing: which run is to be evaluated?")
+    options = Options(**given)
+    for key in ("episodes", "num_envs"):
+        if getattr(options, key) < 1:
+            raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
+    if options.seed < 0:
+        raise UserError(f"seed={options.seed}: must be at least 0.")
+    return options
+
+
+def evaluate(options: Options) -> int:
+    """Plays, prints, writes. Returns the exit code."""
+    cfg = load_config(Path(options.run))
+    env = make_env(cfg, num_envs=min(options.num_envs, options.episodes), training=False)
+    planner = make_planner(cfg, env)
+    path, info = restore(planner, Path(options.run), options.checkpoint)
+    env.set_seed(options.seed)
+    torch.manual_seed(options.seed)
+    film = Film(Path(options.run) / "video.mp4") if options.video else None
+    returns, lengths = play(planner, env, options.episodes, options.greedy, film)
+    result = _facts(cfg) | {"checkpoint": str(path), "env_steps": info["step"], "greedy": options.greedy}
+    result |= {"evaluation_seed": options.seed} | statistics(returns, options.seed)
+    result |= {"mean_length": float(np.mean(lengths)), "returns": returns}
+    if film is not None:
+        result["video"] = str(film.write())
+    env.close()
+    text = json.dumps(result, indent=2)
+    if options.json not in (None, "-"):
+        write_atomically(Path(options.json), text + "\n")
+    print(text if options.json == "-" else _told(result))
+    return 0
+
+
+def restore(planner: Planner, run: Path, which: str) -> tuple[Path, dict[str, Any]]:
+    """Loads a checkpoint's agent into ``planner``; returns the checkpoint's path and facts.
+
+    Raises:
+        UserError: no such checkpoint, or none that is whole.
+    """
+    store = CheckpointStore(run / "checkpoints", keep=1, best_metric="return")
+    path = {"newest": store.newest, "best": store.best}.get(which, lambda: Path(which))()
+    if path is None:
+        raise UserError(f"{run}: has no good checkpoint yet (checkpoint={which}).")
+    try:
+        return path, load(path, {"planner": planner})
+    except Damaged as error:
+        raise UserError(f"checkpoint={which}: {error} Named ones are: newest, best.") from error
+
+
+class Film:
+    """Collects frames of copy 0 until its first game is over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.frames: list[np.ndarray] = []
+        self.over = False
+
+    def add(self, frame: np.ndarray, game_over: bool) -> None:
+        """One picture ``[H, W, 3]``; whether it is the game's last."""
+        if not self.over and len(self.frames) < MAX_FRAMES:
+            self.frames.append(frame)
+        self.over = self.over or game_over
+
+    def write(self) -> Path:
+        """Writes the video; its last picture stays for a second."""
+        frames = self.frames + self.frames[-1:] * FPS
+        with imageio.get_writer(self.path, fps=FPS, macro_block_size=2) as writer:
+            for frame in frames:
+                writer.append_data(frame)  # type: ignore[attr-defined]
+        return self.path
+
+
+@torch.no_grad()
+def play(
+    planner: Planner, env: VectorEnv, episodes: int, greedy: bool = False, film: Film | None = None
+) -> tuple[list[float], list[int]]:
+    """Raw returns and lengths of whole games.
+
+    Each copy plays a share that is fixed in advance: taking the first games to end would favour short ones.
+    """
+    share = torch.tensor([len(range(i, episodes, env.num_envs)) for i in range(env.num_envs)])
+    returns: list[list[float]] = [[] for _ in share]
+    lengths: list[list[int]] = [[] for _ in share]
+    kind = ExplorationType.DETERMINISTIC if greedy else ExplorationType.RANDOM
+    state = env.reset()
+    if film is not None:
+        film.add(env.render(), False)
+    with set_exploration_type(kind):
+        while any(len(r) < n for r, n in zip(returns, share.tolist(), strict=True)):
+            after, state = env.step_and_maybe_reset(planner.policy(state))
+            over: Tensor = after["next", "game_over"].squeeze(-1)
+            if film is not None and not film.over:
+                # The game has already begun anew where it was over: its picture before is the last.
+                film.add(film.frames[-1] if over[0] else env.render(), bool(over[0]))
+            for i in over.nonzero().flatten().tolist():
+                if len(returns[i]) < share[i]:
+                    returns[i].append(float(after["next", "episode_return"][i]))
+                    lengths[i].append(int(after["next", "episode_length"][i]))
+    return sum(returns, []), sum(lengths, [])
+
+
+def iqm(returns: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Interquartile mean: the mean of the middle half."""
+    return stats.trim_mean(returns, 0.25, axis=axis)
+
+
+def statistics(returns: list[float], seed: int) -> dict[str, Any]:
+    """``episodes``, ``mean``, ``median``, ``std``, ``iqm`` and its 95% percentile-bootstrap interval ``iqm_interval``
+    (null for one game)."""
+    values = np.asarray(returns, dtype=float)
+    interval = None
+    if len(values) > 1:
+        found = stats.bootstrap((values,), iqm, n_resamples=RESAMPLES, method="percentile", rng=seed)
+        interval = [float(found.confidence_interval.low), float(found.confidence_interval.high)]
+    return {
+        "episodes": len(values),
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        "iqm": float(iqm(values)),
+        "iqm_interval": interval,
+    }
+
+
+def _facts(cfg: DictConfig) -> dict[str, Any]:
+    return {key: cfg.choices[key] for key in ("env", "world_model", "planner")} | {"seed": cfg.seed}
+
+
+def _told(result: dict[str, Any]) -> str:
+    low, high = result["iqm_interval"] or (None, None)
+    interval = f"95% interval {low:.4g} to {high:.4g}" if low is not None else "n = 1, no interval"
+    lines = [
+        f"{result['env']}  {result['world_model']}  {result['planner']}  seed {result['seed']}",
+        f"checkpoint   {result['checkpoint']} ({result['env_steps']} steps)",
+        f"games        {result['episodes']}, mean length {result['mean_length']:.1f} steps",
+        f"mean         {result['mean']:.4g}  (standard deviation {result['std']:.4g})",
+        f"median       {result['median']:.4g}",
+        f"IQM          {result['iqm']:.4g}  ({interval} over games, one training seed)",
+    ]
+    return "\n".join(lines + ([f"video        {result['video']}"] if "video" in result else []))

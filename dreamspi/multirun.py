@@ -1,0 +1,66 @@
+"""Hydra's own command line, for what it does better: multi-runs and showing configurations."""
+
+from __future__ import annotations
+
+import sys
+
+from hydra import main as hydra_main
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from dreamspi.catalogue import config_directory
+from dreamspi.config import CONFIG_NAME, VERSION_BASE, compose, expand, register_environments
+from dreamspi.errors import EXIT_DIVERGED, EXIT_USER_ERROR, Diverged, UserError, nearest
+from dreamspi.overrides import parse
+
+FLAGS = ("-m", "--multirun", "-c", "--cfg", "--resolve", "-i", "--info", "-p", "--package")
+
+
+def run(words: list[str]) -> int:
+    """Runs ``dreamspi train`` with one of Hydra's flags; returns the worst exit code of its jobs.
+
+    Every job is composed and checked before the first one starts. A job that fails leaves the others going.
+    """
+    overrides = [word for word in words if "=" in word and not word.startswith("-")]
+    for word in words:
+        if word.startswith("-") and word.partition("=")[0] not in FLAGS:
+            close = nearest(word, FLAGS)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise UserError(f"{word}: no such flag.{hint} `dreamspi train --help` shows what there is.")
+    register_environments(parse(overrides))
+    for combination in expand(overrides):
+        if compose(combination).resume is not None:
+            raise UserError("resume goes with a single run, not with -m or --cfg.")
+    codes: list[int] = []
+
+    @hydra_main(config_path=str(config_directory()), config_name=CONFIG_NAME, version_base=VERSION_BASE)
+    def job(_: DictConfig) -> None:
+        codes.append(_one(list(HydraConfig.get().overrides.task), HydraConfig.get().sweep.dir))
+
+    # Hydra reads sys.argv; its errors come with their traceback only if they are not caught by itself.
+    before = sys.argv
+    sys.argv = ["dreamspi train", *words]
+    try:
+        job()
+    finally:
+        sys.argv = before
+    return max(codes, default=0)
+
+
+def _one(overrides: list[str], root: str) -> int:
+    from dreamspi.train import train
+
+    config = compose(overrides)
+    with open_dict(config):
+        config.choices.root = root
+    try:
+        code = train(config)
+    except UserError as error:
+        print(f"dreamspi: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except Diverged as error:
+        print(f"dreamspi: {error}", file=sys.stderr)
+        return EXIT_DIVERGED
+    if code >= 128:  # a signal stops the whole multi-run, not one job of it
+        raise SystemExit(code)
+    return code

@@ -1,0 +1,151 @@
+"""Checks of what was typed after ``dreamspi train``, before Hydra sees it: names, keys, types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from dreamspi.catalogue import ANY_NAME, GROUPS, all_environments, env_names, options
+from dreamspi.errors import UserError, nearest, unknown
+
+
+def parse(overrides: Iterable[str]) -> list[Override]:
+    """Parses ``key=value`` words in Hydra's grammar."""
+    parser = OverridesParser.create()
+    parsed = []
+    for word in overrides:
+        try:
+            parsed.append(parser.parse_override(word))
+        except HydraException as error:
+            raise UserError(
+                f"{word}: not understood; write key=value without spaces, for example env=maze seed=1. "
+                "A value with special characters goes into quotes: 'run_dir=\"my run\"'."
+            ) from error
+    return parsed
+
+
+def is_hydra(override: Override) -> bool:
+    """True for Hydra's own keys (``hydra.sweep.dir=...``), which are Hydra's to check."""
+    return override.key_or_group.split(".")[0].split("/")[0] == "hydra"
+
+
+def is_group(override: Override) -> bool:
+    """True for a choice such as ``env=maze``."""
+    return override.key_or_group in GROUPS
+
+
+def values(override: Override) -> list[Any]:
+    """The values of an override: several where it is a sweep over choices."""
+    value = override.value()
+    found = value.list if isinstance(value, ChoiceSweep) else [value]
+    return [item.text if isinstance(item, QuotedString) else item for item in found]
+
+
+def group_choices(parsed: Iterable[Override], group: str) -> Iterator[str]:
+    """The options typed for a group."""
+    for override in parsed:
+        if override.key_or_group == group:
+            yield from (str(value) for value in values(override) if value is not None)
+
+
+def check_groups(parsed: Iterable[Override]) -> None:
+    """Raises for an option that does not exist, with the nearest that do."""
+    for override in filter(is_group, parsed):
+        group = override.key_or_group
+        if override.is_delete() or override.is_add():
+            raise UserError(f"{override.input_line}: write {group}=<name>, without a sign in front.")
+        if override.is_sweep_override() and not isinstance(override.value(), ChoiceSweep):
+            continue
+        for value in values(override):
+            if value is None and group == "experiment":
+                continue
+            if group == "env":
+                check_environment(str(value))
+            elif str(value) not in options(group):
+                raise unknown(group, value, options(group))
+
+
+def check_environment(value: str) -> None:
+    """Raises unless ``value`` is a family or ``<family>/<name>``."""
+    family, slash, name = value.partition("/")
+    if family not in options("env"):
+        shown = [f"{f}/<name>" if env_names(f) else f for f in options("env")]
+        raise unknown("env", value, shown, all_environments())
+    names = env_names(family)
+    if not slash or names == [ANY_NAME]:
+        if slash and not name:
+            raise UserError(f"env={value}: nothing after the slash; write env={family}/<name>.")
+        return
+    if not names:
+        raise UserError(f"env={value}: {family} has no names after a slash; write env={family}.")
+    if name not in names:
+        raise unknown("env", value, [f"{family}/{n}" for n in names])
+
+
+def dotted_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Every key of a configuration, parents included, in dotted form."""
+    for name in config:
+        key = f"{prefix}{name!s}"
+        yield key
+        if isinstance(child := config._get_node(name), DictConfig) and not child._is_none():
+            yield from dotted_keys(child, key + ".")
+
+
+def check_keys(parsed: Iterable[Override], base: DictConfig) -> None:
+    """Raises for a key that the chosen environment, model and planner do not have, or a wrong type."""
+    known = list(dotted_keys(base))
+    for override in parsed:
+        key = override.key_or_group
+        if override.is_delete():
+            raise UserError(f"{override.input_line}: keys can't be removed; set a value, or null.")
+        if key not in known:
+            if override.is_add() and _is_open(base, key.rpartition(".")[0], known):
+                continue
+            raise unknown_key(key, known)
+        for value in values(override):
+            check_type(key, value, OmegaConf.select(base, key))
+
+
+def _is_open(base: DictConfig, parent: str, known: list[str]) -> bool:
+    """A key whose default is ``{}`` takes entries of any name."""
+    return parent in known and OmegaConf.select(base, parent) == {}
+
+
+def unknown_key(key: str, known: Iterable[str]) -> UserError:
+    """The error for a key that nothing reads, with the nearest keys that exist."""
+    keys = [k for k in known if not k.rpartition(".")[2].startswith("_")]
+    last = key.rpartition(".")[2]
+    # A key typed without its section is the commonest mistake, so the same last word comes first.
+    same = [k for k in keys if k.rpartition(".")[2].lower() == last.lower()]
+    close = (same + [k for k in nearest(key, keys) if k not in same])[:3]
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return UserError(f"{key}: no such key here.{hint} `dreamspi train --help` lists them.")
+
+
+def check_type(key: str, value: Any, default: Any) -> None:
+    """The type of the default is the type of the key; a text or null default takes any scalar."""
+    if isinstance(value, str) and "${" in value:
+        return  # an interpolation: known only when it is resolved
+    if value is None and "." in key:
+        return  # null switches a part off; whether it may is its constructor's to say
+    expected = ""
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            expected = "true or false"
+    elif isinstance(default, int):
+        if isinstance(value, bool) or not isinstance(value, int):
+            expected = "a whole number"
+    elif isinstance(default, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            expected = "a number"
+    elif isinstance(default, str) and isinstance(value, list | dict):
+        expected = "a word"
+    if isinstance(value, dict) and isinstance(default, int | float):
+        expected = expected or "a number"
+    if expected:
+        raise UserError(f"{key}={value}: must be {expected}; its default is {default}.")
