@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -28,7 +29,7 @@ def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: A
         more: further arguments of the constructor.
 
     Raises:
-        UserError: if the constructor refuses its arguments (``ValueError``, ``TypeError``, a missing package).
+        UserError: if the constructor refuses its arguments, in whatever way, or a package is missing.
             With ``HYDRA_FULL_ERROR=1`` the cause is raised as it is.
     """
     section = OmegaConf.to_container(config[key], resolve=True)
@@ -37,7 +38,7 @@ def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: A
     try:
         # A spec is a dataclass, which Hydra would take for configuration: it gets only what was written.
         return instantiate(section, _convert_="all", _partial_=True)(**more)
-    except (InstantiationException, ValueError, TypeError, ImportError) as error:
+    except (InstantiationException, ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         raise UserError(_message(error, f"{key}={config.choices.get(key, key)}")) from error
@@ -54,8 +55,21 @@ def make_env(config: DictConfig, num_envs: int, training: bool) -> VectorEnv:
     return build(config, "env", RUNNER_KEYS, num_envs=num_envs, training=training, gamma=config.gamma)
 
 
+def check_device(name: str) -> None:
+    """Raises unless ``cpu``, ``cuda`` or ``cuda:<index>`` is a device of this machine."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name != "cpu" and (torch.device(name).index or 0) >= found:
+        present = ", ".join(["cpu", *(f"cuda:{index}" for index in range(found))])
+        raise UserError(f"device={name}: torch finds no such device here. Allowed: {present}.")
+
+
 def make_world_model(config: DictConfig, env: VectorEnv) -> WorldModel:
-    """The world model for an environment, on the configured device."""
+    """The world model for an environment, on the configured device.
+
+    Raises:
+        UserError: if this machine has no such device.
+    """
+    check_device(config.device)
     observation = env.observation_spec["observation"]
     model = build(config, "world_model", observation_spec=observation[0], num_actions=int(env.action_spec.space.n))
     return model.to(config.device)

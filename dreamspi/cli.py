@@ -18,6 +18,7 @@ from dreamspi.errors import (
     Diverged,
     UserError,
     nearest,
+    tell,
 )
 
 HELP = """\
@@ -138,5 +139,5 @@ def _check_imports() -> None:
 
 
 def _say(message: object, code: int) -> int:
-    print(f"dreamspi: {message}", file=sys.stderr)
+    tell(message)
     return code

@@ -8,6 +8,7 @@ bounds how much there is to replay.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -64,6 +65,7 @@ class Collection:
         seed: the run's seed.
         backend: ``direct`` (in this process) or ``process`` (worker processes, in step with the learner).
         workers: worker processes of the ``process`` backend; divides ``num_envs``.
+        device: where the policy lives and batches are stored; environments are on the CPU.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Collection:
         seed: int,
         backend: str,
         workers: int,
+        device: str = "cpu",
     ) -> None:
         if backend not in BACKENDS:
             raise unknown("collector.backend", backend, BACKENDS)
@@ -83,6 +86,7 @@ class Collection:
         self.make_env, self.policy = make_env, Replayable(policy)
         self.num_envs, self.num_steps, self.seed = num_envs, num_steps, seed
         self.backend, self.workers = backend, workers
+        self.devices = {"policy_device": device, "storing_device": device, "env_device": "cpu"}
         self.actions: list[Tensor] = []
         self._collector: Collector | None = None
         self._batches: Iterator[TensorDictBase] = iter(())
@@ -91,9 +95,13 @@ class Collection:
         """Builds environments and collector anew, and seeds everything from (seed, iteration)."""
         self.close()
         self.actions = []
-        self._collector = self._build()
         seed = barrier_seed(self.seed, iteration)
+        random.seed(seed)  # some Gymnasium environments draw from the global generators
+        np.random.seed(seed)
+        self._collector = self._build()
         self._collector.set_seed(seed)
+        if self.backend == "direct":  # worker processes are reset by set_seed itself
+            self._collector.reset()
         torch.manual_seed(seed)
         self._batches = iter(self._collector)
 
@@ -106,6 +114,8 @@ class Collection:
                 frames_per_batch=frames,
                 total_frames=-1,
                 track_traj_ids=False,
+                auto_register_policy_transforms=False,
+                **self.devices,
             )
         share = self.num_envs // self.workers
         return Collector(
@@ -116,6 +126,8 @@ class Collection:
             num_collectors=self.workers,
             frames_per_batch=frames,
             total_frames=-1,
+            auto_register_policy_transforms=False,
+            **self.devices,
         )
 
     @property
@@ -132,7 +144,7 @@ class Collection:
         with torch.no_grad():
             batch = next(self._batches)
         batch = batch.reshape(self.num_envs, self.num_steps)
-        self.actions.append(batch["action"].to(torch.int16))
+        self.actions.append(batch["action"].to("cpu", torch.int16))
         return batch
 
     def replay(self, actions: Tensor) -> None:

@@ -30,7 +30,15 @@ CONFIG_NAME = "config"
 #: What may be changed when a run is resumed: nothing that its schedules or its data depend on.
 RESUME_KEYS = ("device", "threads", "checkpoint.keep")
 #: Keys that count something.
-COUNTS = ("num_envs", "num_steps", "total_steps", "log_every", "checkpoint.every", "checkpoint.keep")
+COUNTS = (
+    "num_envs",
+    "num_steps",
+    "total_steps",
+    "log_every",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "checkpoint.barrier",
+)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -147,6 +155,12 @@ def _resumed(run_dir: Path, parsed: Iterable[Override]) -> DictConfig:
     return config
 
 
+def check_device_name(name: object) -> None:
+    """Raises unless it reads like a device; whether this machine has it, only torch can tell."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)):
+        raise UserError(f"device={name}: must be cpu, cuda or cuda:<index>.")
+
+
 def validate(config: DictConfig) -> None:
     """Checks of values that need no environment. Raises UserError at the first that can't be right."""
     missing = sorted(OmegaConf.missing_keys(config))
@@ -162,8 +176,7 @@ def validate(config: DictConfig) -> None:
         raise UserError(f"gamma={config.gamma}: must be from 0 to 1.")
     if config.threads is not None and (not isinstance(config.threads, int) or config.threads < 1):
         raise UserError(f"threads={config.threads}: must be a whole number of at least 1, or null.")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(config.device)):
-        raise UserError(f"device={config.device}: must be cpu, cuda or cuda:<index>.")
+    check_device_name(config.device)
     batch = config.num_envs * config.num_steps
     if config.total_steps < batch:
         raise UserError(

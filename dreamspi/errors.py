@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 
 #: Exit codes of the command line. Interrupts follow the shell's convention, 128 + signal number.
@@ -18,6 +19,11 @@ class UserError(Exception):
 
 class Diverged(Exception):
     """A loss or gradient that is not finite. The command line prints it and exits with code 3."""
+
+
+def tell(message: object) -> None:
+    """Prints a message as one line on stderr, however many it came in."""
+    print("dreamspi:", *str(message).split(), file=sys.stderr)
 
 
 def nearest(value: object, allowed: Iterable[str], count: int = 3) -> list[str]:

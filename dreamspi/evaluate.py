@@ -16,6 +16,7 @@ from torchrl.envs import ExplorationType, set_exploration_type
 
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore, Damaged, load
+from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.envs.base import VectorEnv
 from dreamspi.errors import UserError, unknown
@@ -36,6 +37,7 @@ keys:
   greedy=false       Take the likeliest action instead of sampling from the policy.
   seed=0             Seeds the games and the actions; not the training seed.
   num_envs=16        Games that are played side by side, at most `episodes`.
+  device=cpu         Where the networks live: cpu, cuda or cuda:<index>.
   video=false        Film the first game of copy 0, as <run_dir>/video.mp4.
   json=null          Write the result to this file; - prints it in place of the text.
 """
@@ -54,6 +56,7 @@ class Options(NamedTuple):
     greedy: bool = False
     seed: int = 0
     num_envs: int = 16
+    device: str = "cpu"
     video: bool = False
     json: str | None = None
 
@@ -73,7 +76,9 @@ def parse_options(words: list[str]) -> Options:
         if isinstance(default, bool) != isinstance(value, bool) or (
             isinstance(default, int) and not isinstance(value, int)
         ):
-            raise UserError(f"{key}={value}: must be {'true or false' if isinstance(default, bool) else 'a whole number'}.")
+            raise UserError(
+                f"{key}={value}: must be {'true or false' if isinstance(default, bool) else 'a whole number'}."
+            )
         given[key] = value if isinstance(default, int) or value is None else str(value)
     if not given.get("run"):
         raise UserError("run=<run_dir> is missing: which run is to be evaluated?")
@@ -81,6 +86,7 @@ def parse_options(words: list[str]) -> Options:
     for key in ("episodes", "num_envs"):
         if getattr(options, key) < 1:
             raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
+    check_device_name(options.device)
     if options.seed < 0:
         raise UserError(f"seed={options.seed}: must be at least 0.")
     return options
@@ -89,6 +95,7 @@ def parse_options(words: list[str]) -> Options:
 def evaluate(options: Options) -> int:
     """Plays, prints, writes. Returns the exit code."""
     cfg = load_config(Path(options.run))
+    cfg.device = options.device
     env = make_env(cfg, num_envs=min(options.num_envs, options.episodes), training=False)
     planner = make_planner(cfg, env)
     path, info = restore(planner, Path(options.run), options.checkpoint)
@@ -165,7 +172,8 @@ def play(
         film.add(env.render(), False)
     with set_exploration_type(kind):
         while any(len(r) < n for r, n in zip(returns, share.tolist(), strict=True)):
-            after, state = env.step_and_maybe_reset(planner.policy(state))
+            chosen = planner.policy(state.to(planner.device)).cpu()
+            after, state = env.step_and_maybe_reset(chosen)
             over: Tensor = after["next", "game_over"].squeeze(-1)
             if film is not None and not film.over:
                 # The game has already begun anew where it was over: its picture before is the last.

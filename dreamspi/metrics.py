@@ -135,7 +135,8 @@ def _truncate_logger(logger: Logger | None, step: int) -> None:
     elif isinstance(logger, CSVLogger):
         for path in Path(logger.experiment.log_dir, "scalars").rglob("*.csv"):
             lines = path.read_text().splitlines(keepends=True)
-            write_atomically(path, "".join(line for line in lines if int(line.split(",")[0]) <= step))
+            whole = (line for line in lines if line.endswith("\n"))
+            write_atomically(path, "".join(line for line in whole if int(line.split(",")[0]) <= step))
 
 
 def _text(value: Any) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from hydra import main as hydra_main
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from dreamspi.catalogue import config_directory
 from dreamspi.config import CONFIG_NAME, VERSION_BASE, compose, expand, register_environments
-from dreamspi.errors import EXIT_DIVERGED, EXIT_USER_ERROR, Diverged, UserError, nearest
+from dreamspi.errors import EXIT_DIVERGED, EXIT_USER_ERROR, Diverged, UserError, nearest, tell
 from dreamspi.overrides import parse
 
 FLAGS = ("-m", "--multirun", "-c", "--cfg", "--resolve", "-i", "--info", "-p", "--package")
@@ -50,16 +51,17 @@ def run(words: list[str]) -> int:
 def _one(overrides: list[str], root: str) -> int:
     from dreamspi.train import train
 
+    GlobalHydra.instance().clear()  # Hydra composes one configuration at a time: its own, then ours
     config = compose(overrides)
     with open_dict(config):
         config.choices.root = root
     try:
         code = train(config)
     except UserError as error:
-        print(f"dreamspi: {error}", file=sys.stderr)
+        tell(error)
         return EXIT_USER_ERROR
     except Diverged as error:
-        print(f"dreamspi: {error}", file=sys.stderr)
+        tell(error)
         return EXIT_DIVERGED
     if code >= 128:  # a signal stops the whole multi-run, not one job of it
         raise SystemExit(code)

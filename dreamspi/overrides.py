@@ -143,7 +143,7 @@ def check_type(key: str, value: Any, default: Any) -> None:
     elif isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             expected = "a number"
-    elif isinstance(default, str) and isinstance(value, list | dict):
+    elif isinstance(default, str | None) and isinstance(value, list | dict):
         expected = "a word"
     if isinstance(value, dict) and isinstance(default, int | float):
         expected = expected or "a number"

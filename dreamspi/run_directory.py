@@ -45,7 +45,7 @@ class RunDirectory:
         Raises:
             UserError: if it exists and is not empty, can't be written, or its disk is full.
         """
-        path = _claim(Path(config.run_dir)) if config.run_dir else _claim_new(config)
+        path = _claim(Path(str(config.run_dir))) if config.run_dir else _claim_new(config)
         config = config.copy()
         OmegaConf.update(config, "run_dir", str(path))
         write_atomically(path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -63,6 +63,10 @@ class RunDirectory:
         path = Path(path)
         return cls(path, load(path))
 
+    def remove(self) -> None:
+        """Takes back what ``create`` made, for a run that can't begin."""
+        shutil.rmtree(self.path)
+
     def write_summary(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Writes ``summary.json``: what was chosen, what came out, and from which code. Returns all of it."""
         choices = self.config.choices
@@ -78,6 +82,7 @@ def _claim(path: Path) -> Path:
         raise UserError(
             f"run_dir={path}: exists already. Go on with that run by resume={path}, or name another directory."
         )
+    _check_space(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"
@@ -85,17 +90,23 @@ def _claim(path: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise UserError(f"run_dir={path}: can't be written: {error.strerror}.") from error
-    free = shutil.disk_usage(path).free
+    return path
+
+
+def _check_space(path: Path) -> None:
+    """Raises, before anything is made, where the disk that ``path`` is to lie on is full."""
+    path = path.absolute()
+    free = shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
     if free < NEEDED_SPACE:
         raise UserError(
             f"run_dir={path}: {free >> 20} MB free on its disk, a run needs {NEEDED_SPACE >> 20} MB at least."
         )
-    return path
 
 
 def _claim_new(config: DictConfig) -> Path:
     """Takes a name of its own under the runs' root, also where several runs start in one second."""
     root = Path(config.choices.get("root", "runs"))
+    _check_space(root)
     chosen = (config.choices.env, config.choices.world_model, config.choices.planner, f"s{config.seed}")
     name = "-".join(str(word).replace("/", "_") for word in chosen) + time.strftime("-%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):

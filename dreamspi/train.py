@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from dreamspi.checkpoints import CheckpointStore
-from dreamspi.errors import Diverged
+from dreamspi.errors import Diverged, UserError
 from dreamspi.interrupts import Interrupts
 from dreamspi.metrics import MetricWriter
 from dreamspi.picture import draw
@@ -41,7 +41,7 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
     store = CheckpointStore(run.checkpoints, keep=cfg.checkpoint.keep, best_metric="return")
     with (
         Interrupts() as interrupts,
-        MetricWriter(run, cfg.logger) as writer,
+        _writer(run, cfg, resume) as writer,
         Progress(training.total_steps, run) as progress,
     ):
         if resume and store.paths():
@@ -69,6 +69,15 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
         progress.table(summary)
     training.close()
     return 0
+
+
+def _writer(run: RunDirectory, cfg: DictConfig, resume: bool) -> MetricWriter:
+    try:
+        return MetricWriter(run, cfg.logger)
+    except UserError:
+        if not resume:
+            run.remove()
+        raise
 
 
 def _last_words(error: NotFinite, training: Training, store: CheckpointStore) -> str:

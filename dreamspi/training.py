@@ -99,6 +99,7 @@ class Training:
             seed=cfg.seed,
             backend=cfg.collector.backend,
             workers=cfg.collector.workers,
+            device=cfg.device,
         )
         self.batch_steps: int = cfg.num_envs * cfg.num_steps
         self.iterations: int = cfg.total_steps // self.batch_steps
@@ -107,6 +108,7 @@ class Training:
         self.barrier_period = replayed if self.collection.replays else self.checkpoint_period
         self.iteration = 0
         self.barrier = 0
+        self.dream_steps = 0
         self.scores = Scores()
         self.seconds = 0.0
 
@@ -123,6 +125,7 @@ class Training:
         self.iteration += 1
         self.seconds += improved - started
         self.scores.add(batch)
+        self.dream_steps += int(metrics.pop("dream/steps", 0))
         metrics |= self.scores.metrics()
         if logs:
             metrics |= self.diagnostics()
@@ -157,11 +160,6 @@ class Training:
         """Environment steps taken."""
         return self.iteration * self.batch_steps
 
-    @property
-    def dream_steps(self) -> int:
-        """Imagined steps taken."""
-        return self.iteration * self.planner.dream_steps
-
     def summary(self) -> dict[str, Any]:
         """What came out, flat; ``docs/metrics.md`` explains each entry."""
         return {
@@ -190,7 +188,7 @@ class Training:
     def save(self, store: CheckpointStore) -> None:
         """Writes a checkpoint of everything that the rest of the run depends on."""
         info: dict[str, Any] = {"iteration": self.iteration, "barrier": self.barrier, "seconds": self.seconds}
-        info |= {"scores": self.scores.state(), "return": self.scores.recent()}
+        info |= {"dream_steps": self.dream_steps, "scores": self.scores.state(), "return": self.scores.recent()}
         actions = Actions(self.collection.recorded())
         store.save(self.env_steps, self._components(actions), {k: v for k, v in info.items() if v is not None})
 
@@ -200,6 +198,7 @@ class Training:
         info = store.load_newest(self._components(actions))
         generators = GlobalRNGState().state_dict()
         self.iteration, self.barrier, self.seconds = info["iteration"], info["barrier"], info["seconds"]
+        self.dream_steps = info["dream_steps"]
         self.scores.restore(info["scores"])
         if not self.collection.replays:
             self.barrier = self.iteration

@@ -58,8 +58,11 @@ class Heads(nn.Module):
 
     def forward(self, latent: Tensor) -> HeadsOutput:
         """Latents ``[..., *latent_shape]`` to log-probabilities ``[..., A]`` and values ``[...]``."""
-        features = torch.relu(self.trunk(latent.flatten(-self.latent_dims)))
-        return HeadsOutput(self.actor(features).log_softmax(-1), self.critic(features).squeeze(-1))
+        # Folded: a dense layer on a batch of several axes that is not contiguous costs five times as much.
+        batch = latent.shape[: latent.ndim - self.latent_dims]
+        features = torch.relu(self.trunk(latent.reshape(-1, self.trunk.in_features)))
+        logits = self.actor(features).log_softmax(-1)
+        return HeadsOutput(logits.reshape(*batch, -1), self.critic(features).reshape(batch))
 
 
 class _Deployed(nn.Module):

@@ -155,7 +155,7 @@ class Dream:
         surrogate: Surrogate,
         gamma: float,
         lmbda: float,
-        optimizers: Mapping[str, Adam],
+        optimizers: Mapping[str, Adam | None],
         horizon: int,
         repeats: int,
         epochs: int,
@@ -193,6 +193,8 @@ class Dream:
         """Dreams from latents ``[M, *latent_shape]`` and updates the heads; returns means under ``dream/``."""
         self.optimizers.set_progress(progress)
         self.loss.scale = self.beta(progress)
+        if self.loss.scale == 0.0:
+            return {"dream/beta": 0.0, "dream/steps": 0.0}
         mean = Mean()
         for _ in range(self.repeats):
             dream = self.dream(start, behavior)
@@ -203,7 +205,7 @@ class Dream:
                         losses = self.loss(learnt_from[indices // self.horizon, indices % self.horizon])
                         self.optimizers.step(losses)
                         mean.add(losses)
-        return mean.result("dream") | summary(dream) | {"dream/beta": self.loss.scale}
+        return mean.result("dream") | summary(dream) | {"dream/beta": self.loss.scale, "dream/steps": float(self.steps)}
 
     @torch.no_grad()
     def dream(self, start: Tensor, behavior: Heads) -> TensorDict:

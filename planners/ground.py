@@ -123,7 +123,7 @@ class Ground:
         C: float,  # noqa: N803
         surrogate: Surrogate,
         utility: Utility,
-        optimizers: Mapping[str, Adam],
+        optimizers: Mapping[str, Adam | None],
         epochs: int,
         minibatches: int,
         segment: int,

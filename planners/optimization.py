@@ -57,12 +57,13 @@ class Optimizers:
 
     Args:
         agent: whose parameters are trained.
-        settings: one ``Adam`` per name; a role may appear once at most.
+        settings: one ``Adam`` per name; a role may appear once at most. ``None`` takes a name out.
         phase: the phase's name, for messages.
     """
 
-    def __init__(self, agent: Agent, settings: Mapping[str, Adam], phase: str) -> None:
-        self.agent, self.settings, self.phase = agent, dict(settings), phase
+    def __init__(self, agent: Agent, settings: Mapping[str, Adam | None], phase: str) -> None:
+        self.agent, self.phase = agent, phase
+        self.settings = {name: adam for name, adam in settings.items() if adam is not None}
         roles = [role for adam in self.settings.values() for role in adam.roles]
         if len(set(roles)) != len(roles):
             raise ValueError(f"planner.{phase}.optimizers trains a role twice: {', '.join(sorted(roles))}")

@@ -60,7 +60,8 @@ class Planner:
             raise ValueError(f"planner.neighborhood={neighborhood}: no such form; allowed: {', '.join(NEIGHBORHOODS)}")
         surrogate: Surrogate = NEIGHBORHOODS[neighborhood]()
         self.C, self.gamma, self.lmbda = C, gamma, lmbda
-        self.agent = Agent(world_model, hidden)
+        self.device = next(world_model.parameters()).device
+        self.agent = Agent(world_model, hidden).to(self.device)
         self.policy = self.agent.policy()
         shared: dict[str, Any] = {"agent": self.agent, "batch_shape": batch_shape, "C": C, "surrogate": surrogate}
         self.ground = ground(**shared)
@@ -88,15 +89,10 @@ class Planner:
             metrics |= self.dream.run(latent, self.behavior_heads, progress)
         return metrics | self._departure(batch, latent)
 
-    @property
-    def dream_steps(self) -> int:
-        """Imagined steps per batch."""
-        return self.dream.steps if self.dream is not None else 0
-
     @torch.no_grad()
     def encode(self, observation: Tensor) -> Tensor:
         """Observations ``[..., *]`` to latents ``[..., *latent_shape]``."""
-        return self.agent.world_model.encode(observation)
+        return self.agent.world_model.encode(observation.to(self.device))
 
     @torch.no_grad()
     def probabilities(self, observation: Tensor) -> Tensor:
@@ -116,13 +112,17 @@ class Planner:
 
     @torch.no_grad()
     def _diagnose(self, batch: TensorDictBase) -> dict[str, float]:
-        """Errors of the model in true metrics on the batch, and the health of its latents."""
+        """Errors of the model in true metrics on the batch, and the health of its latents.
+
+        Some distances are sampled: they draw from a fork of the generator, so that looking changes nothing.
+        """
         model, after = self.agent.world_model, batch["next"]
         latent, next_latent = encode_transitions(
             model.encode, batch["observation"], after["observation"], after["done"].squeeze(-1)
         )
         reward, terminated = after["reward"].squeeze(-1), after["terminated"].squeeze(-1)
-        distances = model.local_distances(latent, batch["action"], reward, next_latent, terminated)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            distances = model.local_distances(latent, batch["action"], reward, next_latent, terminated)
         rows = latent.flatten(0, 1)
         predicted = model.reward(latent, batch["action"])
         return {f"model/{key}_distance": float(value.mean()) for key, value in distances.items()} | {

@@ -1,51 +1,42 @@
-"""Numbers that change over training, as functions of its progress in [0, 1] (never of optimizer steps)."""
+"""A weight that changes over training, as a function of its progress in [0, 1] (never of optimizer steps)."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+
+SHAPES = ("constant", "linear", "exponential")
 
 
-class Schedule(Protocol):
-    """A number as a function of the share of training that is done."""
-
-    def __call__(self, progress: float) -> float:
-        """``progress`` in [0, 1]."""
-        ...
-
-
-class Constant:
-    """The same ``value`` throughout."""
-
-    def __init__(self, value: float = 1.0) -> None:
-        self.value = value
-
-    def __call__(self, progress: float) -> float:
-        return self.value
-
-
-class LinearRise:
-    """From 0 at the start to ``final`` at the end, in proportion to progress."""
-
-    def __init__(self, final: float = 1.0) -> None:
-        self.final = final
-
-    def __call__(self, progress: float) -> float:
-        return self.final * progress
-
-
-class ExponentialRise:
-    """From 0 to ``final``, slowly first: ``final (exp(rate progress) - 1) / (exp(rate) - 1)``.
+class Schedule:
+    """0 until the share ``start`` of training is done; then ``final``, at once or rising to it until the end.
 
     Args:
-        final: the value at the end of training.
-        rate: steepness, above 0; the limit 0 is the linear rise.
+        shape: ``constant`` (at once), ``linear``, or ``exponential``: slowly first,
+            ``(exp(rate x) - 1) / (exp(rate) - 1)`` of the way at the share x of what follows ``start``.
+        start: share of training, in [0, 1).
+        final: the value at the end of training, at least 0.
+        rate: steepness of the exponential rise, above 0; the limit 0 is the linear one.
     """
 
-    def __init__(self, final: float = 1.0, rate: float = 5.0) -> None:
-        if rate <= 0:
-            raise ValueError(f"planner.dream.beta.rate={rate}: the steepness of an exponential rise is above 0")
-        self.final, self.rate = final, rate
+    def __init__(self, shape: str = "constant", start: float = 0.0, final: float = 1.0, rate: float = 5.0) -> None:
+        if shape not in SHAPES:
+            raise ValueError(f"planner.dream.beta.shape={shape}: no such shape; allowed: {', '.join(SHAPES)}")
+        if not 0.0 <= start < 1.0:
+            raise ValueError(f"planner.dream.beta.start={start}: a share of training, at least 0 and below 1")
+        if final < 0.0:
+            raise ValueError(f"planner.dream.beta.final={final}: a weight is at least 0")
+        if rate <= 0.0:
+            raise ValueError(f"planner.dream.beta.rate={rate}: the steepness of a rise is above 0")
+        self.start, self.final = start, final
+        rises = {
+            "constant": lambda x: 1.0,
+            "linear": lambda x: x,
+            "exponential": lambda x: math.expm1(rate * x) / math.expm1(rate),
+        }
+        self.rise = rises[shape]
 
     def __call__(self, progress: float) -> float:
-        return self.final * math.expm1(self.rate * progress) / math.expm1(self.rate)
+        """The weight when ``progress`` in [0, 1] of the training is done."""
+        if progress < self.start:
+            return 0.0
+        return self.final * self.rise((progress - self.start) / (1.0 - self.start))

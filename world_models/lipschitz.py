@@ -87,16 +87,15 @@ def conv_bound(kernel: Tensor, height: int, width: int, iterations: int = ITERAT
 class _Normalized(nn.Module):
     """Holds ``weight``; ``normalized()`` is the weight divided by its bound, cached until the weight changes.
 
-    The cache serves calls without gradient only (a dream calls the transition many times with the same
-    weights) and is keyed on the tensor's version counter, which every in-place update raises. Edits through
-    ``weight.data`` bypass that counter: assign or copy under ``torch.no_grad()`` instead.
+    The cache serves calls without gradient only: a dream calls the transition many times with the same weights.
+    It is valid for equal numbers, not for an equal version counter: fused optimizers do not raise that counter.
     """
 
     weight: nn.Parameter
 
     def __init__(self) -> None:
         super().__init__()
-        self._cache: tuple[tuple[int, int], Tensor] | None = None
+        self._cache: tuple[Tensor, Tensor] | None = None
 
     def bound(self) -> Tensor:
         """Upper bound of the operator norm of the raw weight."""
@@ -106,9 +105,9 @@ class _Normalized(nn.Module):
         """The weight, with operator norm at most 1."""
         if torch.is_grad_enabled() and self.weight.requires_grad:
             return self._divide()
-        key = (self.weight.data_ptr(), self.weight._version)
-        if self._cache is None or self._cache[0] != key:
-            self._cache = (key, self._divide())
+        weight = self.weight.detach()
+        if self._cache is None or not torch.equal(self._cache[0], weight):
+            self._cache = (weight.clone(), self._divide())
         return self._cache[1]
 
     def _divide(self) -> Tensor:

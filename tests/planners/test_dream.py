@@ -16,7 +16,7 @@ from planners.dream_env import DreamEnv
 from planners.ground import log_prob_of
 from planners.neighborhood import Clip
 from planners.optimization import Adam
-from planners.schedules import Constant
+from planners.schedules import Schedule
 from tests.planners.linear_model import LinearModel
 from tests.planners.test_ground import moved, snapshot
 
@@ -28,7 +28,7 @@ def make(agent: Agent, **keys: object) -> Dream:
         "epochs": 1,
         "minibatches": 4,
         "bound": "behavior",
-        "beta": Constant(1.0),
+        "beta": Schedule(final=1.0),
         "value": 0.5,
         "entropy": 0.01,
         "optimizers": {"heads": Adam(roles=("heads",), lr=1e-2)},

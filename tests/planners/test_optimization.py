@@ -10,7 +10,7 @@ from tensordict import TensorDict
 
 from planners.agent import Agent
 from planners.optimization import Adam, NotFinite, Optimizers
-from planners.schedules import Constant, ExponentialRise, LinearRise
+from planners.schedules import SHAPES, Schedule
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
@@ -29,12 +29,22 @@ def test_the_rate_ends_at_the_end_of_training_whatever_the_number_of_steps(agent
 
 
 @given(st.floats(0.0, 1.0))
-def test_rising_schedules(progress: float) -> None:
-    assert Constant(0.3)(progress) == 0.3
-    assert LinearRise(2.0)(progress) == 2.0 * progress
-    rise = ExponentialRise(1.0, 5.0)
+def test_schedules(progress: float) -> None:
+    assert Schedule("constant", final=0.3)(progress) == 0.3
+    assert Schedule("linear", final=2.0)(progress) == 2.0 * progress
+    rise = Schedule("exponential", rate=5.0)
     assert rise(0.0) == 0.0 and rise(1.0) == pytest.approx(1.0)
     assert rise(progress) <= progress + 1e-12
+    for shape in SHAPES:
+        late = Schedule(shape, start=0.5, final=0.7)
+        assert late(1.0) == pytest.approx(0.7)
+        assert late(progress) == (0.0 if progress < 0.5 else 0.7 * Schedule(shape)(2 * progress - 1))
+
+
+@pytest.mark.parametrize("wrong", [{"shape": "steps"}, {"start": 1.0}, {"final": -1.0}, {"rate": 0.0}])
+def test_wrong_schedules(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=f"planner.dream.beta.{next(iter(wrong))}="):
+        Schedule(**wrong)
 
 
 def test_a_loss_that_is_not_finite_stops_before_anything_moves(agent: Agent) -> None:
@@ -52,6 +62,11 @@ def test_a_gradient_that_is_not_finite_stops_before_anything_moves(agent: Agent)
     with pytest.raises(NotFinite, match=r"gradient of dream\.policy"):
         optimizers.step(TensorDict({"loss_x": agent.heads.actor.bias.sqrt().sum()}))
     assert torch.equal(agent.heads.actor.bias, torch.zeros(3))
+
+
+def test_none_takes_an_optimizer_out(agent: Agent) -> None:
+    optimizers = Optimizers(agent, {"a": Adam(roles=("heads",), lr=1.0), "b": None}, "ground")
+    assert optimizers.roles == {"heads"} and set(optimizers.optimizers) == {"a"}
 
 
 def test_a_role_is_trained_once(agent: Agent) -> None:

@@ -55,6 +55,21 @@ def test_two_hot_learns_rare_rewards_of_every_scale():
     assert torch.allclose(head(latent, action), reward, rtol=0.03, atol=0.3)
 
 
+def test_two_hot_promises_no_reward_outside_of_what_it_has_seen():
+    head = TwoHotReward((6,), 3)
+    latent, action = torch.randn(50, 6), torch.zeros(50, dtype=torch.long)
+    torch.nn.init.normal_(head.output.weight)
+    torch.nn.init.zeros_(head.output.bias)  # mass everywhere: the raw means are in the hundreds
+    head.seen.copy_(torch.tensor([-1e9, 1e9]))
+    assert head(latent, action).abs().max() > 100
+    head.seen.zero_()
+    head.loss(latent[:2], action[:2], torch.tensor([-3.0, 0.5]))
+    head.loss(latent[:2], action[:2], torch.tensor([0.0, 7.0]))
+    assert head.seen.tolist() == [-3.0, 7.0]
+    assert head(latent, action).min() >= -3.0 and head(latent, action).max() <= 7.0
+    assert "seen" in head.state_dict()
+
+
 def test_scalar_losses_by_hand():
     latent, action = torch.randn(2, 6), torch.zeros(2, dtype=torch.long)
     reward = torch.tensor([3.0, -2.0])

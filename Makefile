@@ -1,0 +1,35 @@
+# One command sets everything up and does the job; both work on a fresh machine with Python 3.11 to 3.13.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+ARGS ?=
+
+.PHONY: train test slow check clean
+
+## train: install, then learn the toy maze; more words by ARGS="env=minatar/breakout seed=1"
+train: $(VENV)/ready
+	$(BIN)/dreamspi train $(ARGS)
+
+## test: install, then lint, types, the house's import rule, and the fast tests
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+## slow: the real learning tests, about half an hour on two cores
+slow: $(VENV)/ready
+	$(BIN)/pytest -m slow
+
+## check: lint, types, the house's import rule
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

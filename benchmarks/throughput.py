@@ -1,0 +1,199 @@
+"""How fast each planner trains, and where its time goes.
+
+    python benchmarks/throughput.py [env=atari/Pong] [planners=ppo,deepspi,dreamspi] [iterations=4] [repeats=3]
+                                    [json=<file>] [any override of `dreamspi train`, such as threads=1 ...]
+
+The planners' trainings live in one process and take turns, iteration by iteration, so that a busy machine slows
+them all alike; each repeat gives one ratio to ``ppo``. Four iterations hold one row of metrics.csv, as in
+training. A key under ``planner.`` goes to the planners that have it. No timer is in the library: it is watched.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from dreamspi.catalogue import options
+from dreamspi.config import compose
+from dreamspi.envs.atari import available_threads
+from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
+from dreamspi.overrides import dotted_keys, unknown_key
+from dreamspi.run_directory import provenance, write_atomically
+from dreamspi.training import Training
+
+BASELINE = "ppo"
+PHASES = ("environment", "inference", "ground", "dream")
+DEFAULTS = {"planners": "ppo,deepmdp,deepspi,dreamspi,hybrid", "iterations": "4", "repeats": "3", "json": ""}
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures, prints, and returns the exit code; a user's mistake is one line on stderr."""
+    try:
+        if {"--help", "-h", "help"} & set(words):
+            print(__doc__)
+        else:
+            report(*parse(words))
+    except UserError as error:
+        tell(error)
+        return EXIT_USER_ERROR
+    return 0
+
+
+def parse(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Splits the command line into our own options, checked, and overrides of ``dreamspi train``."""
+    chosen: dict[str, Any] = dict(DEFAULTS)
+    overrides = [] if any(word.startswith("env=") for word in words) else ["env=atari/Pong"]
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key in ("planner", "resume"):
+            raise UserError(f"{word}: not here; write planners=ppo,deepspi for the planners to compare.")
+        if not equals or key not in DEFAULTS:
+            overrides.append(word)
+        else:
+            chosen[key] = value
+    for key in ("iterations", "repeats"):
+        if not chosen[key].isdecimal() or int(chosen[key]) < 1:
+            raise UserError(f"{key}={chosen[key]}: must be a whole number of at least 1.")
+        chosen[key] = int(chosen[key])
+    chosen["planners"] = list(dict.fromkeys([BASELINE, *chosen["planners"].split(",")]))
+    for name in chosen["planners"]:
+        if name not in options("planner"):
+            raise unknown("planners", name, options("planner"))
+    if chosen["json"] and not Path(chosen["json"]).resolve().parent.is_dir():
+        raise UserError(f"json={chosen['json']}: no such directory.")
+    return chosen, overrides
+
+
+def configurations(planners: Sequence[str], overrides: Sequence[str]) -> dict[str, DictConfig]:
+    """The resolved configuration of each planner. Raises UserError for a key that no planner has."""
+    special = {word: word.partition("=")[0] for word in overrides if word.startswith("planner.")}
+    words = {name: [word for word in overrides if word not in special] + [f"planner={name}"] for name in planners}
+    keys = {name: set(dotted_keys(compose(words[name]))) for name in planners}
+    for key in special.values():
+        if not any(key in known for known in keys.values()):
+            raise unknown_key(key, set().union(*keys.values()))
+    return {name: compose([*words[name], *(w for w, key in special.items() if key in keys[name])]) for name in planners}
+
+
+class Watched:
+    """A training whose phases are timed from outside, which changes nothing that it computes."""
+
+    def __init__(self, config: DictConfig) -> None:
+        if config.collector.backend != "direct":
+            raise UserError(f"collector.backend={config.collector.backend}: only direct can be timed from outside.")
+        self.training = Training(config)
+        self.rows = [dict.fromkeys(("all", *PHASES), 0.0)]  # seconds: of the start, then of each iteration
+        planner, collection = self.training.planner, self.training.collection
+        self._time(self.training, "iterate", "all")
+        self._time(collection.policy, "forward", "inference")
+        self._time(planner.ground, "run", "ground")
+        if planner.dream is not None:
+            self._time(planner.dream, "run", "dream")
+        make_env = collection.make_env
+        collection.make_env = lambda num_envs: self._time(make_env(num_envs), "step_and_maybe_reset", "environment")
+        self.training.start()
+
+    def _time(self, owner: Any, method: str, phase: str) -> Any:
+        """Puts a stopwatch around a method of this one object, and returns the object."""
+        inner = getattr(owner, method)
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            started = clock()
+            result = inner(*arguments, **keywords)
+            self.rows[-1][phase] += clock() - started
+            return result
+
+        setattr(owner, method, timed)
+        return owner
+
+    def iterate(self) -> dict[str, float]:
+        """One iteration of the training; returns its metrics."""
+        self.rows.append(dict.fromkeys(("all", *PHASES), 0.0))
+        return self.training.iterate()
+
+    def result(self, baseline: Watched, iterations: int) -> dict[str, Any]:
+        """Speeds, shares of time, and the ratio to ``baseline`` in each repeat of so many iterations."""
+        rows = self.rows[2:]  # without the start and the iteration that warms up
+        mine, other = [row["all"] for row in rows], [row["all"] for row in baseline.rows[2:]]
+        shares = {phase: sum(row[phase] for row in rows) / sum(mine) for phase in PHASES}
+        repeats = [slice(i, i + iterations) for i in range(0, len(mine), iterations)]
+        return {
+            "env_steps_per_second": self.training.batch_steps / median(mine),
+            "dream_steps_per_second": self.training.dream_steps / self.training.iteration / median(mine),
+            "seconds": spread(mine),
+            "shares": shares | {"other": 1.0 - sum(shares.values())},
+            "ratio": spread([sum(mine[r]) / sum(other[r]) for r in repeats]),
+        }
+
+
+def clock() -> float:
+    """Seconds; what a GPU still has to do is waited for."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and largest."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def measure(configs: dict[str, DictConfig], iterations: int, repeats: int) -> dict[str, Any]:
+    """Results by planner, ``BASELINE`` among them."""
+    runs = {name: Watched(config) for name, config in configs.items()}
+    if runs[BASELINE].training.iterations <= iterations * repeats:
+        raise UserError(f"total_steps: too few for {iterations} x {repeats} iterations and a first to warm up.")
+    for _ in range(1 + iterations * repeats):
+        for run in runs.values():
+            run.iterate()
+    for run in runs.values():
+        run.training.close()
+    return {name: run.result(runs[BASELINE], iterations) for name, run in runs.items()}
+
+
+def report(chosen: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Measures and prints; writes ``json=<file>`` where it was asked for."""
+    configs = configurations(chosen["planners"], overrides)
+    config, cpu = configs[BASELINE], Path("/proc/cpuinfo")
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    results = measure(configs, chosen["iterations"], chosen["repeats"])
+    names = re.findall(r"model name\s*: (.*)", cpu.read_text() if cpu.exists() else "") or [platform.machine()]
+    setting = {
+        "setting": f"{config.choices.env}, {config.choices.world_model}, {config.num_envs} x {config.num_steps}",
+        "overrides": " ".join(overrides),
+        "measured": f"{chosen['repeats']} x {chosen['iterations']} iterations",
+        "machine": f"{names[0]}, {available_threads()} cores, {torch.get_num_threads()} torch threads, {config.device}",
+        "dtype": str(torch.get_default_dtype()),
+        "peak_rss": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, all planners together",
+        **provenance(),
+    }
+    print(*(f"{key}: {value}" for key, value in setting.items()), "", table(results), sep="\n")
+    if chosen["json"]:
+        write_atomically(Path(chosen["json"]), json.dumps({"setting": setting, "planners": results}, indent=2) + "\n")
+
+
+def table(results: dict[str, Any]) -> str:
+    """One line per planner; spreads as median (least - largest)."""
+    rows = [["planner", "env/s", "dreamed/s", *PHASES, "other", "s/iteration", f"x {BASELINE}"]]
+    for name, found in results.items():
+        speeds = [f"{found[f'{kind}_steps_per_second']:,.0f}" for kind in ("env", "dream")]
+        shares = [f"{share:.0%}" for share in found["shares"].values()]
+        spreads = ["{median:.2f} ({min:.2f} - {max:.2f})".format(**found[key]) for key in ("seconds", "ratio")]
+        rows.append([name, *speeds, *shares, *spreads])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(word.rjust(n) for word, n in zip(row, widths, strict=True)) for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

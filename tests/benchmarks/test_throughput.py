@@ -1,0 +1,77 @@
+"""The benchmark: what it prints adds up, it changes no result, and it refuses wrong input in one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.throughput import PHASES, Watched, main
+from dreamspi.config import compose
+from dreamspi.training import Training
+
+TINY = [
+    "env=maze",
+    "world_model=deterministic",
+    "num_envs=4",
+    "num_steps=4",
+    "total_steps=160",
+    "planner.hidden=8",
+    "planner.ground.segment=4",
+    "planner.ground.epochs=1",
+    "planner.ground.minibatches=2",
+]
+DREAM = ["planner.dream.horizon=2", "planner.dream.minibatches=2"]
+
+
+def test_what_it_measures_adds_up(tmp_path, capsys):
+    file = tmp_path / "speed.json"
+    options = ["planners=dreamspi", "iterations=2", "repeats=2", f"json={file}"]
+    assert main([*TINY, *DREAM, *options]) == 0  # the dream's keys go to the planner that dreams alone
+    found = json.loads(file.read_text())
+    assert list(found["planners"]) == ["ppo", "dreamspi"]
+    assert found["planners"]["ppo"]["ratio"] == {"median": 1.0, "min": 1.0, "max": 1.0}
+    for name, result in found["planners"].items():
+        assert sum(result["shares"].values()) == pytest.approx(1.0)
+        assert all(result["shares"][phase] > 0 for phase in PHASES if (name, phase) != ("ppo", "dream"))
+        assert result["shares"]["other"] > 0
+        assert 0 < result["seconds"]["min"] <= result["seconds"]["median"] <= result["seconds"]["max"]
+        dreamed = {"ppo": 0.0, "dreamspi": 2 * result["env_steps_per_second"]}[name]
+        assert result["dream_steps_per_second"] == pytest.approx(dreamed)
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("git_revision", "torch threads", "dtype", "x ppo"))
+
+
+def test_watching_changes_no_result():
+    config = compose([*TINY, *DREAM, "planner=dreamspi"])
+
+    def metrics(training, iterate):
+        rows = [iterate() for _ in range(3)]
+        training.close()
+        return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows]
+
+    plain = Training(config)
+    plain.start()
+    expected = metrics(plain, plain.iterate)
+    watched = Watched(config)
+    assert metrics(watched.training, watched.iterate) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["planners=ppo,deepspy"], "planners=deepspy: no such name. Did you mean deepspi"),
+        (["planner=ppo"], "write planners="),
+        (["repeats=0"], "repeats=0: must be a whole number"),
+        (["iterations=many"], "iterations=many: must be a whole number"),
+        (["planners=ppo", "planner.dream.horizon=2"], "planner.dream.horizon: no such key here"),
+        (["json=/nowhere/at/all.json"], "json=/nowhere/at/all.json: no such directory"),
+        ([*TINY, "planners=ppo", "iterations=20"], "too few"),
+        ([*TINY, "collector.backend=process"], "only direct"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

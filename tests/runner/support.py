@@ -1,0 +1,152 @@
+"""What the runner's tests share: runs that take a second, and what must be equal between two of them."""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from dreamspi.checkpoints import CheckpointStore, load
+from dreamspi.config import compose
+from dreamspi.metrics import read_table
+from dreamspi.train import train
+
+ROOT = Path(__file__).parents[2]
+#: How a subprocess is started as a user would.
+COMMAND = [sys.executable, "-m", "dreamspi"]
+
+_RUN = {
+    "world_model": "deterministic",
+    "logger": "none",
+    "seed": "0",
+    "num_envs": "8",
+    "num_steps": "4",
+    "gamma": "0.99",
+    "threads": "1",
+    "log_every": "2",
+    "planner.C": "1.1",
+    "planner.hidden": "16",
+    "planner.ground.segment": "4",
+    "planner.ground.epochs": "1",
+    "planner.ground.minibatches": "2",
+}
+_DREAM = {
+    "planner.dream.horizon": "2",
+    "planner.dream.repeats": "1",
+    "planner.dream.epochs": "1",
+    "planner.dream.minibatches": "2",
+}
+
+
+@cache
+def dreams(planner: str) -> bool:
+    """Whether a planner has a dream phase."""
+    return compose([f"planner={planner}"]).planner.dream is not None
+
+
+def tiny(*words: str, iterations: int = 2, checkpoint: int = 1000, barrier: int = 1000) -> list[str]:
+    """The words of a tiny run; ``words`` add to them or replace them.
+
+    Args:
+        words: further ``key=value`` words.
+        iterations: batches in all.
+        checkpoint: batches between two checkpoints.
+        barrier: batches between two barriers.
+    """
+    given = dict(word.split("=", 1) for word in words)
+    given = {"env": "maze", "planner": "ppo"} | given
+    keys = _RUN | (_DREAM if dreams(given["planner"]) else {}) | given
+    batch = int(keys["num_envs"]) * int(keys["num_steps"])
+    paces = {"total_steps": iterations, "checkpoint.every": checkpoint, "checkpoint.barrier": barrier}
+    keys = {key: str(batches * batch) for key, batches in paces.items()} | keys
+    return [f"{key}={value}" for key, value in keys.items()]
+
+
+@cache
+def _composed(words: tuple[str, ...]) -> DictConfig:
+    return compose(words)
+
+
+def configured(run_dir: Path, *words: str, **paces: int) -> DictConfig:
+    """The configuration of a tiny run in ``run_dir``."""
+    config = copy.deepcopy(_composed(tuple(tiny(*words, **paces))))
+    config.run_dir = str(run_dir)
+    return config
+
+
+def trained(run_dir: Path, *words: str, **paces: int) -> Path:
+    """A tiny run, finished."""
+    assert train(configured(run_dir, *words, **paces)) == 0
+    return run_dir
+
+
+def resume(run_dir: Path) -> int:
+    """Goes on with a run, as the command line does, in a process whose generators stand anywhere."""
+    for seed in (torch.manual_seed, np.random.seed, random.seed):
+        seed(4321)
+    return train(compose([f"resume={run_dir}"]), resume=True)
+
+
+def rows(run_dir: Path) -> list[dict[str, str]]:
+    """``metrics.csv`` as text, without the columns of the clock."""
+    columns, table = read_table(run_dir / "metrics.csv")
+    kept = [column for column in columns if not column.startswith("time/")]
+    return [{column: row[column] for column in kept} for row in table]
+
+
+class Held:
+    """Takes a component's state from a checkpoint without the component."""
+
+    state: Any = None
+
+    def state_dict(self) -> Any:
+        return self.state
+
+    def load_state_dict(self, state: Any) -> None:
+        self.state = state
+
+
+def states(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint holds of ``planner`` and ``actions``, its ``info``, and torch's generator."""
+    held = {name: Held() for name in ("planner", "actions", "generators")}
+    info = load(checkpoint, held)
+    info = {key: value for key, value in info.items() if key != "seconds"}
+    found = {name: component.state for name, component in held.items()}
+    return found | {"generators": found["generators"]["torch_cpu"], "info": info}
+
+
+def last_states(run_dir: Path) -> dict[str, Any]:
+    """``states`` of the newest checkpoint of a run."""
+    return states(CheckpointStore(run_dir / "checkpoints", keep=1, best_metric="return").paths()[0])
+
+
+def assert_same_bits(mine: Any, theirs: Any, where: str = "") -> None:
+    """Equal in structure, and every tensor equal bit by bit."""
+    assert type(mine) is type(theirs), where
+    if isinstance(mine, Mapping):
+        assert list(mine) == list(theirs), where
+        for key in mine:
+            assert_same_bits(mine[key], theirs[key], f"{where}/{key}")
+    elif isinstance(mine, list | tuple):
+        assert len(mine) == len(theirs), where
+        for index, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+            assert_same_bits(a, b, f"{where}/{index}")
+    elif isinstance(mine, torch.Tensor):
+        assert mine.dtype == theirs.dtype and torch.equal(mine, theirs), where
+    else:
+        assert mine == theirs, where
+
+
+def assert_same_run(mine: Path, theirs: Path) -> None:
+    """Same metrics but for the clock's, and same learner in the end, bit by bit."""
+    assert rows(mine) == rows(theirs)
+    assert len(rows(mine)) > 0
+    assert_same_bits(last_states(mine), last_states(theirs))

@@ -1,0 +1,50 @@
+"""Every option composes, alone and with its relatives."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from dreamspi.catalogue import GROUPS, all_environments, options
+from dreamspi.config import compose, expand
+
+OPTIONS = [f"{group}={name}" for group in GROUPS for name in options(group)]
+#: One name of each family, beside the families themselves.
+NAMED = ["env=minatar/seaquest", "env=atari/Breakout", "env=atari_machado/Qbert", "env=atari_stochastic/Pong"]
+
+
+@pytest.mark.parametrize("word", [*OPTIONS, *NAMED, "env=gym/FrozenLake-v1", "env=gym/some.module:Game-v0"])
+def test_every_option_composes(word: str) -> None:
+    config = compose([word])
+    group, _, name = word.partition("=")
+    assert OmegaConf.to_yaml(config, resolve=True) == OmegaConf.to_yaml(config), "resolved already"
+    assert config.total_steps > 0 and config.planner.gamma == config.gamma
+    if group != "experiment":
+        assert str(config.choices.get(group, name)).startswith(name.partition("/")[0])
+    if "/" in name:
+        assert config.env.name == name.partition("/")[2] and config.choices.env == name
+
+
+def test_the_defaults() -> None:
+    config = compose([])
+    assert (config.choices.env, config.choices.planner) == ("maze", "dreamspi")
+    assert config.resume is None and config.run_dir is None
+
+
+def test_names_are_those_of_the_simulators() -> None:
+    """The lists in the YAML files, which need no simulator, against the simulators themselves."""
+    from dreamspi.envs.atari import games
+    from dreamspi.envs.minatar import GAMES
+
+    named = [name.partition("/") for name in all_environments()]
+    assert {name for family, _, name in named if family == "atari" and name} == set(games())
+    assert {name for family, _, name in named if family == "minatar" and name} == set(GAMES)
+
+
+def test_a_multi_run_is_every_combination() -> None:
+    assert expand(["planner=ppo,deepspi", "seed=range(2)", "num_envs=4"]) == [
+        ["planner=ppo", "seed=0", "num_envs=4"],
+        ["planner=ppo", "seed=1", "num_envs=4"],
+        ["planner=deepspi", "seed=0", "num_envs=4"],
+        ["planner=deepspi", "seed=1", "num_envs=4"],
+    ]

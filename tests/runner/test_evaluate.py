@@ -1,0 +1,174 @@
+"""Whole games, raw scores: statistics against numbers computed by hand, and no favour to short games."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+from torchrl.data import Unbounded
+
+from dreamspi.cli import main
+from dreamspi.envs.base import Step, VectorEnv
+from dreamspi.evaluate import FPS, Film, iqm, play, statistics
+from dreamspi.train import train
+from planners.agent import Agent
+from tests.planners.linear_model import LinearModel
+from tests.runner.support import configured
+
+
+class Countdown(VectorEnv):
+    """Copy i's games last ``lengths[i]`` steps and pay 1 for action 1; its picture is the step."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        super().__init__(len(lengths), Unbounded((3,)), 3)
+        self.lengths = torch.tensor(lengths)
+        self.clock = torch.zeros_like(self.lengths)
+
+    def _begin(self, seed: int) -> Tensor:
+        return self._restart(torch.ones_like(self.clock, dtype=torch.bool))
+
+    def _restart(self, mask: Tensor) -> Tensor:
+        self.clock = self.clock.masked_fill(mask, 0)
+        return torch.ones(self.num_envs, 3)
+
+    def _advance(self, action: Tensor) -> Step:
+        self.clock = self.clock + 1
+        over = self.clock >= self.lengths
+        reward = (action == 1).float()
+        return Step(torch.ones(self.num_envs, 3), reward, reward, over, torch.zeros_like(over), over)
+
+    def render(self) -> np.ndarray:
+        return np.full((16, 16, 3), int(self.clock[0]), dtype=np.uint8)
+
+
+def always(action: int) -> Any:
+    def policy(state: TensorDictBase) -> TensorDictBase:
+        return state.set("action", torch.full(state.shape, action))
+
+    return SimpleNamespace(policy=policy)
+
+
+def test_each_copy_plays_a_share_that_is_fixed_in_advance() -> None:
+    """The first four games to end would be 2, 2, 2, 2: the long ones would hardly ever be counted."""
+    returns, lengths = play(always(1), Countdown([2, 9]), episodes=4)
+    assert lengths == [2, 2, 9, 9]
+    assert returns == [2.0, 2.0, 9.0, 9.0]
+    assert play(always(0), Countdown([2, 9, 5]), episodes=5) == ([0.0] * 5, [2, 2, 9, 9, 5])
+    assert play(always(1), Countdown([4, 3, 2]), episodes=2)[1] == [4, 3]
+
+
+def test_greedy_takes_the_likeliest_action() -> None:
+    torch.manual_seed(0)
+    agent = Agent(LinearModel())
+    with torch.no_grad():
+        agent.heads.actor.bias.copy_(torch.tensor([0.0, 0.5, 0.0]))
+    planner: Any = SimpleNamespace(policy=agent.policy())
+    greedy, _ = play(planner, Countdown([50]), episodes=2, greedy=True)
+    sampled, _ = play(planner, Countdown([50]), episodes=2)
+    assert greedy == [50.0, 50.0]
+    assert all(5 < value < 40 for value in sampled)
+
+
+def test_the_film_is_the_first_game_of_copy_0(tmp_path: Path) -> None:
+    film = Film(tmp_path / "film.mp4")
+    play(always(0), Countdown([4, 7]), episodes=4, film=film)
+    assert [int(frame[0, 0, 0]) for frame in film.frames] == [0, 1, 2, 3, 3]
+
+
+def test_statistics_by_hand() -> None:
+    found = statistics([100.0, 1.0, 4.0, 2.0, 3.0, 5.0, -50.0, 6.0], seed=0)
+    assert found["episodes"] == 8
+    assert found["mean"] == pytest.approx(71 / 8)
+    assert found["median"] == 3.5
+    assert found["std"] == pytest.approx(np.sqrt(sum((x - 71 / 8) ** 2 for x in (100, 1, 4, 2, 3, 5, -50, 6)) / 7))
+    assert found["iqm"] == pytest.approx((2 + 3 + 4 + 5) / 4)
+    low, high = found["iqm_interval"]
+    assert low < found["iqm"] < high
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    """Of 200 samples of 40 games the true interquartile mean, 0, lies in about 95%."""
+    chance = np.random.default_rng(0)
+    covered = 0
+    for seed in range(200):
+        low, high = statistics(list(chance.normal(size=40)), seed)["iqm_interval"]
+        covered += low <= 0 <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_one_game_has_no_interval() -> None:
+    assert statistics([3.0], seed=0) == {
+        "episodes": 1,
+        "mean": 3.0,
+        "median": 3.0,
+        "std": 0.0,
+        "iqm": 3.0,
+        "iqm_interval": None,
+    }
+    assert iqm(np.array([1.0, 2.0])) == 1.5
+
+
+# ------------------------------------------------------------------ the command
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    train(configured(path, "planner=deepspi", "env.max_steps=40", iterations=4, checkpoint=2))
+    return path
+
+
+def evaluated(run: Path, *words: str) -> dict[str, Any]:
+    assert main(["evaluate", f"run={run}", "episodes=7", "num_envs=3", *words, "json=result.json"]) == 0
+    return json.loads(Path("result.json").read_text())
+
+
+def test_same_seed_same_result(run: Path) -> None:
+    first = evaluated(run, "seed=5")
+    torch.manual_seed(77)
+    assert evaluated(run, "seed=5") == first
+    assert evaluated(run, "seed=6")["returns"] != first["returns"]
+    assert first["returns"] and len(first["returns"]) == first["episodes"] == 7
+    assert first["mean"] == pytest.approx(np.mean(first["returns"]))
+    facts = {"env": "maze", "planner": "deepspi", "seed": 0, "evaluation_seed": 5, "env_steps": 128, "greedy": False}
+    assert facts.items() <= first.items()
+
+
+def test_json_in_place_of_the_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", f"run={run}", "episodes=2", "json=-"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["episodes"] == 2 and printed["iqm_interval"][0] <= printed["iqm"]
+    assert main(["evaluate", f"run={run}", "episodes=1"]) == 0
+    out = capsys.readouterr().out
+    assert "maze  deterministic  deepspi  seed 0" in out and "n = 1, no interval" in out
+
+
+def test_checkpoints_by_name_and_by_path(run: Path) -> None:
+    paths = sorted((run / "checkpoints").iterdir())
+    assert evaluated(run)["checkpoint"] == str(paths[-1])
+    assert evaluated(run, f"checkpoint={paths[0]}")["env_steps"] == 64
+    assert evaluated(run, "checkpoint=best")["checkpoint"] in map(str, paths)
+
+
+def test_the_video_is_the_real_game(run: Path) -> None:
+    """Its first picture shows the walker at the start, its length is that of the first game of copy 0."""
+    result = evaluated(run, "video=true")
+    assert result["video"] == str(run / "video.mp4")
+    frames = imageio.imread(run / "video.mp4", plugin="FFMPEG")
+    short = evaluated(run)
+    assert short["returns"] == result["returns"], "filming changes nothing"
+    lengths = [len(frames) - 1 - FPS]
+    assert 1 <= lengths[0] <= 40
+    assert frames.shape[1:] == (210, 336, 3)
+    cell = frames[0].reshape(5, 42, 8, 42, 3).mean((1, 3, 4))
+    row, column = np.unravel_index(cell.argmax(), cell.shape)
+    assert (row, column) == (2, 0) and cell.max() > 240
+    assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 100, "the walker moves"
