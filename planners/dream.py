@@ -23,6 +23,9 @@ from planners.optimization import Adam, Mean, Optimizers
 from planners.schedules import Schedule
 from world_models.contract import WorldModel
 
+#: Latent numbers that are dreamt on together: wide latents go in pieces that stay in a processor's cache.
+CHUNK = 400_000
+
 
 @torch.no_grad()
 def imagine(world_model: WorldModel, heads: Heads, latent: Tensor, horizon: int) -> TensorDict:
@@ -210,7 +213,8 @@ class Dream:
     @torch.no_grad()
     def dream(self, start: Tensor, behavior: Heads) -> TensorDict:
         """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy."""
-        dream = imagine(self.agent.world_model, self.agent.heads, start, self.horizon)
+        chunks = start.split(max(CHUNK // start[0].numel(), 1))
+        dream = torch.cat([imagine(self.agent.world_model, self.agent.heads, z, self.horizon) for z in chunks])
         after = dream["next"]
         advantage, target = generalized_advantage_estimate(
             self.gamma,

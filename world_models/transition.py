@@ -146,6 +146,7 @@ class PlainNetwork(Network):
 
     Args:
         hidden: width of the hidden layers, one number (two layers of it) or one number per layer.
+        residual: the locations are changes of ``z``: what does not move need not be learnt. Not for logits.
     """
 
     def __init__(
@@ -155,8 +156,10 @@ class PlainNetwork(Network):
         components: int = 1,
         with_scale: bool = False,
         hidden: int | Sequence[int] = 128,
+        residual: bool = False,
     ) -> None:
         super().__init__(latent_shape, components, with_scale)
+        self.residual = residual
         widths = [hidden, hidden] if isinstance(hidden, int) else list(hidden)
         maps = _is_map(latent_shape)
         features = latent_shape[0] if maps else math.prod(latent_shape)
@@ -169,9 +172,11 @@ class PlainNetwork(Network):
         """Locations and scales of the K components."""
         folded, batch = self._fold(latent)
         heads = self.heads(self.trunk(folded, action.reshape(-1)))
+        location, scale = heads[:, : self.components], heads[:, self.components :]
+        if self.residual:
+            location = location + folded.unsqueeze(1)
         if not self.with_scale:
-            return self._unfold(heads, None, batch)
-        location, scale = heads.chunk(2, 1)
+            return self._unfold(location, None, batch)
         return self._unfold(location, F.softplus(scale + _RAW_INITIAL_SCALE) + MIN_SCALE, batch)
 
 
