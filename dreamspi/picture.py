@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from dreamspi.metrics import STEP, read_table
 from dreamspi.run_directory import RunDirectory
@@ -31,6 +32,7 @@ def draw(run: RunDirectory) -> None:
     _lines(axes[1, 1], table, LATENT, "latents")
     for axis in axes[1]:
         axis.set_xlabel("environment steps")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     temporary = run.picture.with_name(".learning.png")
     figure.savefig(temporary, dpi=110)
     temporary.replace(run.picture)
@@ -50,12 +52,14 @@ LATENT = {
 
 
 def _returns(axis: Axes, table: Table) -> None:
+    title = "mean return of the last 100 games"
     if "maze_optimum" in table:
+        title = "exact value of the policy, at the start"
         axis.axhline(table["maze_optimum"][-1], color="tab:green", ls="--", lw=1, label="optimum")
-        axis.plot(table[STEP], table["maze_value"], color="tab:blue", label="exact value of the policy")
+        axis.plot(table[STEP], table["maze_value"], color="tab:blue", label="policy")
     elif "train/return" in table:
-        axis.plot(table[STEP], table["train/return"], color="tab:blue", label="mean return, last 100 games")
-    _finish(axis, "return")
+        axis.plot(table[STEP], table["train/return"], color="tab:blue", label="training, raw scores")
+    _finish(axis, title)
 
 
 def _neighborhood(axis: Axes, table: Table, constant: float) -> None:
@@ -63,6 +67,8 @@ def _neighborhood(axis: Axes, table: Table, constant: float) -> None:
     for key, label in (("neighborhood/d_sup", "D_sup"), ("neighborhood/d_inf", "D_inf")):
         axis.plot(table[STEP], table[key], lw=0.8, label=label)
     axis.set_yscale("log")
+    for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        which(StrMethodFormatter("{x:g}"))
     _finish(axis, "importance ratio to the behavior policy")
 
 
