@@ -214,7 +214,9 @@ class Dream:
     def dream(self, start: Tensor, behavior: Heads) -> TensorDict:
         """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy."""
         chunks = start.split(max(CHUNK // start[0].numel(), 1))
-        dream = torch.cat([imagine(self.agent.world_model, self.agent.heads, z, self.horizon) for z in chunks])
+        dream: TensorDict = torch.cat(
+            [imagine(self.agent.world_model, self.agent.heads, z, self.horizon) for z in chunks]
+        )  # type: ignore
         after = dream["next"]
         advantage, target = generalized_advantage_estimate(
             self.gamma,

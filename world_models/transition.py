@@ -156,7 +156,7 @@ class PlainNetwork(Network):
         components: int = 1,
         with_scale: bool = False,
         hidden: int | Sequence[int] = 128,
-        residual: bool = False,
+        residual: bool = True,
     ) -> None:
         super().__init__(latent_shape, components, with_scale)
         self.residual = residual
