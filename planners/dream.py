@@ -7,7 +7,7 @@ absorbing: what comes after it is masked (``alive``) and contributes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -216,7 +216,7 @@ class Dream:
         chunks = start.split(max(CHUNK // start[0].numel(), 1))
         dream: TensorDict = torch.cat(
             [imagine(self.agent.world_model, self.agent.heads, z, self.horizon) for z in chunks]
-        )  # type: ignore
+        )
         after = dream["next"]
         advantage, target = generalized_advantage_estimate(
             self.gamma,
