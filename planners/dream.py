@@ -7,7 +7,6 @@ absorbing: what comes after it is masked (``alive``) and contributes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -96,7 +95,6 @@ class DreamLoss(LossModule):
         self.heads, self.surrogate = heads, surrogate
         self.lower, self.upper = interval(C)
         self.value, self.entropy = value, entropy
-        self.scale = 1.0
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
@@ -114,19 +112,16 @@ class DreamLoss(LossModule):
         spread = (weight * entropy(logits)).sum()
         return TensorDict(
             {
-                "loss_objective": -self.scale * (weight * objective).sum(),
-                "loss_value": self.scale * self.value * (weight * error).sum(),
-                "loss_entropy": -self.scale * self.entropy * spread,
+                "loss_objective": -(weight * objective).sum(),
+                "loss_value": self.value * (weight * error).sum(),
+                "loss_entropy": -self.entropy * spread,
                 "entropy": spread.detach(),
             }
         )
 
 
-class Reference(NamedTuple):
-    """The latent policies that a dream's update may be bound to."""
-
-    behavior: Heads  # the heads as they gathered the real batch
-    dreamer: Heads  # the heads as this dream began
+#: The latent policies that a dream's update may be bound to: the one that gathered the batch, the one that dreamt.
+BOUNDS = ("behavior", "dreamer")
 
 
 class Dream:
@@ -145,7 +140,7 @@ class Dream:
         epochs: passes over each dream.
         minibatches: updates per pass.
         bound: the policy whose neighborhood bounds the update: ``behavior`` or ``dreamer``.
-        beta: weight of the dream's losses over training.
+        beta: weight of the dream over training; it scales the learning rate.
         value: weight of the squared error of the critic.
         entropy: weight of the entropy bonus.
     """
@@ -168,8 +163,8 @@ class Dream:
         value: float,
         entropy: float,
     ) -> None:
-        if bound not in Reference._fields:
-            raise ValueError(f"planner.dream.bound={bound}: no such policy; allowed: {', '.join(Reference._fields)}")
+        if bound not in BOUNDS:
+            raise ValueError(f"planner.dream.bound={bound}: no such policy; allowed: {', '.join(BOUNDS)}")
         for key, number in (
             ("horizon", horizon),
             ("repeats", repeats),
@@ -194,10 +189,10 @@ class Dream:
 
     def run(self, start: Tensor, behavior: Heads, progress: float) -> dict[str, float]:
         """Dreams from latents ``[M, *latent_shape]`` and updates the heads; returns means under ``dream/``."""
-        self.optimizers.set_progress(progress)
-        self.loss.scale = self.beta(progress)
-        if self.loss.scale == 0.0:
+        beta = self.beta(progress)
+        if beta == 0.0:
             return {"dream/beta": 0.0, "dream/steps": 0.0}
+        self.optimizers.set_progress(progress, beta)
         mean = Mean()
         for _ in range(self.repeats):
             dream = self.dream(start, behavior)
@@ -208,7 +203,8 @@ class Dream:
                         losses = self.loss(learnt_from[indices // self.horizon, indices % self.horizon])
                         self.optimizers.step(losses)
                         mean.add(losses)
-        return mean.result("dream") | summary(dream) | {"dream/beta": self.loss.scale, "dream/steps": float(self.steps)}
+        self.optimizers.check()
+        return mean.result("dream") | summary(dream) | {"dream/beta": beta, "dream/steps": float(self.steps)}
 
     @torch.no_grad()
     def dream(self, start: Tensor, behavior: Heads) -> TensorDict:

@@ -131,6 +131,9 @@ class Ground:
         entropy: float,
     ) -> None:
         envs, steps = batch_shape
+        for key, number in (("epochs", epochs), ("minibatches", minibatches), ("segment", segment)):
+            if number < 1:
+                raise ValueError(f"planner.ground.{key}={number}: at least 1")
         if steps % segment:
             raise ValueError(f"planner.ground.segment={segment} does not divide num_steps={steps}")
         if (envs * steps // segment) % minibatches:
@@ -153,4 +156,5 @@ class Ground:
                     losses = self.loss(pieces[indices])
                     self.optimizers.step(losses)
                     mean.add(losses)
+        self.optimizers.check()
         return mean.result("ground")

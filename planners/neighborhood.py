@@ -24,12 +24,16 @@ class Surrogate(Protocol):
         ...
 
 
+def _clamp(ratio: Tensor, lower: Tensor | float, upper: Tensor | float) -> Tensor:
+    return ratio.clamp(lower, upper)  # type: ignore[arg-type]  # both numbers, or both tensors
+
+
 class Clip:
     """PPO's clipped objective, ``min(ratio U, clip(ratio) U)`` (Schulman et al. 2017, eq. 7; Deep SPI, eq. of
     DeepSPI with the utility ``U`` in the place of the advantage)."""
 
     def __call__(self, ratio: Tensor, utility: Tensor, lower: Tensor | float, upper: Tensor | float) -> Tensor:
-        clipped = torch.clamp(ratio, torch.as_tensor(lower), torch.as_tensor(upper))
+        clipped = _clamp(ratio, lower, upper)
         return torch.minimum(ratio * utility, clipped * utility)
 
 
@@ -42,11 +46,11 @@ class Drift:
 
     def __init__(self, kappa: float = 1.0) -> None:
         if kappa < 0:
-            raise ValueError(f"planner.neighborhood.kappa={kappa}: a drift's weight is at least 0")
+            raise ValueError(f"planner.kappa={kappa}: a drift's weight is at least 0")
         self.kappa = kappa
 
     def __call__(self, ratio: Tensor, utility: Tensor, lower: Tensor | float, upper: Tensor | float) -> Tensor:
-        clipped = torch.clamp(ratio, torch.as_tensor(lower), torch.as_tensor(upper))
+        clipped = _clamp(ratio, lower, upper)
         return ratio * utility - self.kappa * torch.relu((ratio - clipped) * utility)
 
 

@@ -67,6 +67,8 @@ class Optimizers:
         roles = [role for adam in self.settings.values() for role in adam.roles]
         if len(set(roles)) != len(roles):
             raise ValueError(f"planner.{phase}.optimizers trains a role twice: {', '.join(sorted(roles))}")
+        if not roles:
+            raise ValueError(f"planner.{phase}.optimizers: none of them trains a role; allowed: {', '.join(ROLES)}")
         self.roles = frozenset(roles)
         self.optimizers = {
             name: torch.optim.Adam(
@@ -75,11 +77,14 @@ class Optimizers:
             for name, adam in self.settings.items()
         }
 
-    def set_progress(self, progress: float) -> None:
-        """Sets every learning rate from the share of training that is done."""
+    def set_progress(self, progress: float, scale: float = 1.0) -> None:
+        """Sets every learning rate from the share of training that is done, times ``scale``.
+
+        A weight of a whole phase belongs on the rate: Adam undoes most of a weight on the loss.
+        """
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.settings[name].rate(progress)
+                group["lr"] = scale * self.settings[name].rate(progress)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -116,7 +121,15 @@ class Optimizers:
                 )
         for optimizer in self.optimizers.values():
             optimizer.step()
-        self.agent.world_model.after_update()
+        if "encoder" in self.roles:
+            self.agent.world_model.after_update()
+
+    def check(self) -> None:
+        """At a phase's end: raises ``NotFinite`` if a parameter that it trained is not finite."""
+        for role in sorted(self.roles):
+            norms = torch._foreach_norm([p.detach() for p in self.agent.parameters_of(role)])
+            if not torch.isfinite(torch.stack(norms)).all():
+                raise NotFinite(f"a parameter of the {role} after the {self.phase} phase is not finite")
 
     def state_dict(self) -> dict[str, Any]:
         """State of every optimizer by name."""

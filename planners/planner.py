@@ -21,8 +21,8 @@ from planners.neighborhood import Clip, Drift, Surrogate, interval, measure
 from world_models.contract import WorldModel
 from world_models.diagnostics import dead_units, effective_rank, reward_error_on_largest
 
-#: The soft forms of the neighborhood, by their name in ``planner.neighborhood``.
-NEIGHBORHOODS: dict[str, type[Clip] | type[Drift]] = {"clip": Clip, "drift": Drift}
+#: The soft forms of the neighborhood, by their name in ``planner.neighborhood``, built from ``planner.kappa``.
+NEIGHBORHOODS: dict[str, Callable[[float], Surrogate]] = {"clip": lambda kappa: Clip(), "drift": Drift}
 
 
 class Planner:
@@ -35,6 +35,7 @@ class Planner:
         dream: builds the dream phase; ``None`` for online planners.
         C: neighborhood constant, strictly between 1 and 2.
         neighborhood: how the neighborhood is held: ``clip`` or ``drift``.
+        kappa: weight of the drift; 1 makes it the clip. Only ``drift`` reads it.
         gamma: discount, in [0, 1].
         lmbda: GAE's lambda, in [0, 1].
         hidden: width of the heads' dense layer.
@@ -48,6 +49,7 @@ class Planner:
         dream: Callable[..., Dream] | None,
         C: float,  # noqa: N803
         neighborhood: str,
+        kappa: float,
         gamma: float,
         lmbda: float,
         hidden: int,
@@ -58,7 +60,9 @@ class Planner:
                 raise ValueError(f"{key}={number}: from 0 to 1")
         if neighborhood not in NEIGHBORHOODS:
             raise ValueError(f"planner.neighborhood={neighborhood}: no such form; allowed: {', '.join(NEIGHBORHOODS)}")
-        surrogate: Surrogate = NEIGHBORHOODS[neighborhood]()
+        surrogate = NEIGHBORHOODS[neighborhood](kappa)
+        if hidden < 1:
+            raise ValueError(f"planner.hidden={hidden}: at least 1")
         self.C, self.gamma, self.lmbda = C, gamma, lmbda
         self.device = next(world_model.parameters()).device
         self.agent = Agent(world_model, hidden).to(self.device)
