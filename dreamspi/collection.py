@@ -8,7 +8,9 @@ bounds how much there is to replay.
 
 from __future__ import annotations
 
+import multiprocessing
 import random
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -48,9 +50,10 @@ class Replayable(TensorDictModuleBase):
         return tensordict.update(self._filling).set("action", self.recorded.popleft())
 
 
-def barrier_seed(seed: int, iteration: int) -> int:
-    """The seed of the stretch that begins after ``iteration``: well mixed, in [0, 2**31)."""
-    return int(np.random.SeedSequence([seed, iteration]).generate_state(1)[0] >> 1)
+def barrier_seeds(seed: int, iteration: int) -> tuple[int, int]:
+    """Seeds of the stretch that begins after ``iteration``, in [0, 2**31): for the games, for everything else."""
+    games, rest = np.random.SeedSequence([seed, iteration]).generate_state(2) >> 1
+    return int(games), int(rest)
 
 
 class Collection:
@@ -95,14 +98,14 @@ class Collection:
         """Builds environments and collector anew, and seeds everything from (seed, iteration)."""
         self.close()
         self.actions = []
-        seed = barrier_seed(self.seed, iteration)
-        random.seed(seed)  # some Gymnasium environments draw from the global generators
-        np.random.seed(seed)
+        games, rest = barrier_seeds(self.seed, iteration)
+        random.seed(rest)  # some Gymnasium environments draw from the global generators
+        np.random.seed(rest)
         self._collector = self._build()
-        self._collector.set_seed(seed)
+        self._collector.set_seed(games)
         if self.backend == "direct":  # worker processes are reset by set_seed itself
             self._collector.reset()
-        torch.manual_seed(seed)
+        torch.manual_seed(rest)
         self._batches = iter(self._collector)
 
     def _build(self) -> Collector:
@@ -132,8 +135,8 @@ class Collection:
 
     @property
     def replays(self) -> bool:
-        """Whether a resumed run continues exactly: worker processes sample with generators of their own, which
-        cannot be restored, so that after a resume they start from a barrier instead."""
+        """Whether a resumed run can go on in the midst of its games: worker processes sample with generators of
+        their own, which cannot be restored, so that after a resume their games begin anew."""
         return self.backend == "direct"
 
     def next(self) -> TensorDictBase:
@@ -172,4 +175,7 @@ class _Maker:
         self.make_env, self.num_envs = make_env, num_envs
 
     def __call__(self) -> EnvBase:
+        # Ctrl-C reaches the whole process group; the learner decides when its workers stop.
+        if multiprocessing.parent_process() is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return self.make_env(self.num_envs)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 EXIT_USER_ERROR = 2
 EXIT_DIVERGED = 3
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 
 class UserError(Exception):

@@ -87,6 +87,8 @@ def parse_options(words: list[str]) -> Options:
         if getattr(options, key) < 1:
             raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
     check_device_name(options.device)
+    if options.json not in (None, "-") and not Path(str(options.json)).resolve().parent.is_dir():
+        raise UserError(f"json={options.json}: there is no directory {Path(str(options.json)).resolve().parent}.")
     if options.seed < 0:
         raise UserError(f"seed={options.seed}: must be at least 0.")
     return options

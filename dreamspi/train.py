@@ -6,6 +6,8 @@ rows of ``metrics.csv`` (but for those under ``time/``) depend on configuration,
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 from omegaconf import DictConfig
 
@@ -40,6 +42,7 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
     store = CheckpointStore(run.checkpoints, keep=cfg.checkpoint.keep, best_metric="return")
     with (
+        closing(training),
         Interrupts() as interrupts,
         _writer(run, cfg, resume) as writer,
         Progress(training.total_steps, run) as progress,
@@ -67,7 +70,6 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
         summary = run.write_summary(training.summary())
         draw(run)
         progress.table(summary)
-    training.close()
     return 0
 
 
@@ -82,4 +84,4 @@ def _writer(run: RunDirectory, cfg: DictConfig, resume: bool) -> MetricWriter:
 
 def _last_words(error: NotFinite, training: Training, store: CheckpointStore) -> str:
     good = store.newest() or "none"
-    return f"{error}, after {training.env_steps} steps. Nothing was learnt from it. Last good checkpoint: {good}."
+    return f"{error}, after {training.env_steps} steps. That minibatch changed nothing. Last good checkpoint: {good}."

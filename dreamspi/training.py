@@ -104,8 +104,7 @@ class Training:
         self.batch_steps: int = cfg.num_envs * cfg.num_steps
         self.iterations: int = cfg.total_steps // self.batch_steps
         self.checkpoint_period = max(cfg.checkpoint.every // self.batch_steps, 1)
-        replayed = max(cfg.checkpoint.barrier // self.batch_steps, 1)
-        self.barrier_period = replayed if self.collection.replays else self.checkpoint_period
+        self.barrier_period = max(cfg.checkpoint.barrier // self.batch_steps, 1)
         self.iteration = 0
         self.barrier = 0
         self.dream_steps = 0

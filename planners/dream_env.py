@@ -1,7 +1,7 @@
 """The dream as a TorchRL environment, so that a world model works in anybody's TorchRL program.
 
-``planners.dream.imagine`` is the same walk as a direct loop, which skips the bookkeeping of ``EnvBase``; a
-test holds the two equal and ``docs/architecture.md`` says what the loop saves.
+``planners.dream.imagine`` is the same walk as a direct loop, which skips the bookkeeping of ``EnvBase``; a test
+holds the two equal.
 """
 
 from __future__ import annotations

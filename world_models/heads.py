@@ -155,6 +155,8 @@ class LipschitzReward(ScalarReward):
     lipschitz = 1.0
 
     def _layers(self, features: int, num_actions: int, hidden: int) -> tuple[nn.Module, nn.Module]:
+        if hidden % 2:
+            raise ValueError(f"world_model.reward.hidden={hidden}: GroupSort-2 needs an even width, e.g. 256.")
         layers = [LipschitzLinear(features, hidden), LipschitzLinear(hidden, hidden)]
         return Trunk(layers, GroupSort2(), num_actions, hidden), LipschitzHeads(hidden, 1, 1)
 

@@ -2,7 +2,7 @@
 
 A family subclasses ``VectorEnv`` and says only three things: how ``N`` seeded games begin, how they
 advance by one action each, and how some of them restart. Specs, keys, flags and scores are kept here,
-once, with the rules that every family obeys (and ``tests/envs/test_contract.py`` checks):
+once, with the rules that every family obeys (and ``tests/envs/test_base.py`` checks):
 
 - the observation stored at the end of an episode is the true last one, never the first of the next;
 - ``terminated`` (the value of what follows is zero) and ``truncated`` (it is not) are kept apart;

@@ -298,13 +298,13 @@ def test_a_signal_saves_and_leaves(number: int, code: int, long_reference: Path,
 
 
 def test_worker_processes(tmp_path: Path) -> None:
-    """Two of them, whose generators can't be restored: every periodic checkpoint lies at a barrier instead.
+    """Two of them, whose generators can't be restored: exact where a checkpoint lies at a barrier.
 
     The run that was killed between its last two checkpoints is made from a finished one: each start of two
     workers takes seconds.
     """
     words = [*CASES["maze-dreamspi"], "collector.backend=process", "collector.workers=2"]
-    paces = {"iterations": 6, "checkpoint": 3, "barrier": 1000}
+    paces = {"iterations": 6, "checkpoint": 3, "barrier": 3}
     first = trained(tmp_path / "first", *words, **paces)
     assert len({row["ground/loss_value"] for row in rows(first)}) == 3
     run = Path(shutil.copytree(first, tmp_path / "run"))

@@ -1,0 +1,130 @@
+"""The whole iteration: what each planner may change, over every world model and every choice of target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamspi.catalogue import options
+from dreamspi.config import compose
+from dreamspi.training import Training
+
+TINY = [
+    "num_envs=8",
+    "num_steps=4",
+    "total_steps=320",
+    "planner.hidden=16",
+    "planner.ground.segment=4",
+    "planner.ground.minibatches=2",
+    "planner.ground.epochs=1",
+]
+DREAM = ["planner.dream.horizon=2", "planner.dream.minibatches=2"]
+MODELS = options("world_model")
+TARGETS = ("Gradient", "StopGradient", "Slow")
+
+
+def started(*words: str) -> Training:
+    dreams = any(word in ("planner=dreamspi", "planner=hybrid") for word in words)
+    training = Training(compose([*TINY, *(DREAM if dreams else []), *words]))
+    training.start()
+    return training
+
+
+def states(training: Training) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in training.planner.agent.state_dict().items()}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def watch(phase: Any, training: Training, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of the entries of the agent's state, buffers included, that one run of a phase changes."""
+    names: set[str] = set()
+    run = phase.run
+
+    def watched(*args: Any) -> dict[str, float]:
+        before = states(training)
+        metrics = run(*args)
+        names.update(changed(before, states(training)))
+        return metrics
+
+    monkeypatch.setattr(phase, "run", watched)
+    return names
+
+
+@pytest.mark.parametrize("planner", ["dreamspi", "hybrid"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_dream_moves_the_heads_alone(planner: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = started(f"planner={planner}", f"world_model={model}")
+    ground = watch(training.planner.ground, training, monkeypatch)
+    dream = watch(training.planner.dream, training, monkeypatch)
+    training.iterate()
+    training.close()
+    assert dream and all(name.startswith("heads.") for name in dream)
+    assert any(name.startswith("world_model.encoder.") for name in ground)
+    assert any(name.startswith("heads.") for name in ground) == (planner == "hybrid")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_dream_leaves_the_target_alone(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = started(
+        "planner=dreamspi", "world_model=deterministic", f"world_model.target._target_=world_models.targets.{target}"
+    )
+    ground = watch(training.planner.ground, training, monkeypatch)
+    dream = watch(training.planner.dream, training, monkeypatch)
+    training.iterate()
+    training.close()
+    assert all(name.startswith("heads.") for name in dream)
+    assert any("target_choice" in name for name in ground) == (target == "Slow")
+
+
+def test_beta_weighs_the_dream() -> None:
+    """How far the heads go in one dream is in proportion to beta, which a weight on Adam's loss would not do."""
+    moved = []
+    for beta in (1.0, 0.1, 0.0):
+        training = started("planner=dreamspi", f"planner.dream.beta.final={beta}", "planner.dream.minibatches=1")
+        before = states(training)
+        training.iterate()
+        after = states(training)
+        training.close()
+        moved.append(sum(float((after[n] - before[n]).square().sum()) for n in before if n.startswith("heads.")) ** 0.5)
+    assert moved[1] == pytest.approx(0.1 * moved[0], rel=0.02)
+    assert moved[2] == 0.0 < moved[0]
+
+
+def test_kappa_one_is_the_clip_and_another_is_not() -> None:
+    ends = []
+    for words in (
+        ["planner.neighborhood=clip"],
+        ["planner.neighborhood=drift"],
+        ["planner.neighborhood=drift", "planner.kappa=0.0"],
+    ):
+        # The rate is large enough for ratios to leave the neighborhood.
+        training = started("planner=ppo", "planner.ground.epochs=4", "planner.ground.optimizers.policy.lr=0.05", *words)
+        training.iterate()
+        ends.append(training.planner.agent.heads.actor.weight.detach().clone())
+        training.close()
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-3, atol=1e-4)
+    assert (ends[0] - ends[2]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["planner.ground.epochs=0"], "planner.ground.epochs=0"),
+        (["planner.ground.minibatches=-4"], "planner.ground.minibatches=-4"),
+        (["planner.hidden=0"], "planner.hidden=0"),
+        (["planner.dream.optimizers.heads=null"], "none of them trains a role"),
+        (["planner.neighborhood=drift", "planner.kappa=-1.0"], "planner.kappa=-1.0"),
+        (["world_model=mixture_paper", "world_model.reward.hidden=255"], "world_model.reward.hidden=255"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(words: list[str], message: str) -> None:
+    from dreamspi.errors import UserError
+
+    with pytest.raises(UserError, match=message):
+        started("planner=dreamspi", *words)
