@@ -115,7 +115,7 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("planner.C=2.0", ["planner.C=2.0: must be above 1 and below 2"]),
         ("planner.C=0.9", ["planner.C=0.9: must be above 1 and below 2"]),
         ("planner.gamma=1.5", ["gamma=1.5: from 0 to 1"]),
-        ("planner.hidden=-1", ["planner=ppo: "]),
+        ("planner.hidden=-1", ["planner.hidden=-1: at least 1"]),
         ("world_model.network.hidden=-1", ["world_model=deterministic: "]),
         ("device=gpu", ["device=gpu: must be cpu, cuda or cuda:<index>"]),
         ("device=cuda:99", ["device=cuda:99: torch finds no such device here. Allowed: cpu"]),
