@@ -42,7 +42,7 @@ class MinAtarEnv(VectorEnv):
         name: one of ``GAMES``.
         sticky_action_prob: probability that the game repeats its last action instead of the chosen one.
         minimal_actions: only the actions that do something in this game (MinAtar's v1), or all six (v0).
-        max_steps: truncate games after that many steps; 0 as in MinAtar itself, which has no limit.
+        max_steps: truncate games after that many steps; 0 for no limit, as in MinAtar itself.
 
     Raises:
         UserError: no such game, or a key out of its range.
@@ -56,7 +56,7 @@ class MinAtarEnv(VectorEnv):
         name: str = "breakout",
         sticky_action_prob: float = 0.1,
         minimal_actions: bool = True,
-        max_steps: int = 0,
+        max_steps: int = 10_000,
     ) -> None:
         del training, gamma
         if name not in GAMES:
