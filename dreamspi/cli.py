@@ -29,7 +29,7 @@ usage: dreamspi <command> [key=value ...]
 commands:
   train      Train an agent.           dreamspi train env=minatar/breakout planner=deepspi seed=1
   evaluate   Play whole games with it. dreamspi evaluate run=runs/<name> episodes=100 video=true
-  list       Show what there is.       dreamspi list [envs|world_models|planners|experiments]
+  list       Show what there is.       dreamspi list [envs|world_models|planners|experiments|loggers]
 
 options:
   --help     This text; after a command, all about that command.

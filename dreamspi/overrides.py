@@ -104,16 +104,9 @@ def check_keys(parsed: Iterable[Override], base: DictConfig) -> None:
         if override.is_delete():
             raise UserError(f"{override.input_line}: keys can't be removed; set a value, or null.")
         if key not in known:
-            if override.is_add() and _is_open(base, key.rpartition(".")[0], known):
-                continue
             raise unknown_key(key, known)
         for value in values(override):
             check_type(key, value, OmegaConf.select(base, key))
-
-
-def _is_open(base: DictConfig, parent: str, known: list[str]) -> bool:
-    """A key whose default is ``{}`` takes entries of any name."""
-    return parent in known and OmegaConf.select(base, parent) == {}
 
 
 def unknown_key(key: str, known: Iterable[str]) -> UserError:

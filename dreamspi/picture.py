@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import matplotlib
+from io import BytesIO
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from dreamspi.metrics import STEP, read_table
-from dreamspi.run_directory import RunDirectory
+from dreamspi.run_directory import RunDirectory, write_atomically
 
 Table = dict[str, np.ndarray]
 
 
 def draw(run: RunDirectory) -> None:
     """Writes ``learning.png`` from ``metrics.csv``."""
-    matplotlib.use("Agg")
     columns, rows = read_table(run.metrics)
     if not rows:
         return
@@ -33,9 +33,9 @@ def draw(run: RunDirectory) -> None:
     for axis in axes[1]:
         axis.set_xlabel("environment steps")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    temporary = run.picture.with_name(".learning.png")
-    figure.savefig(temporary, dpi=110)
-    temporary.replace(run.picture)
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    write_atomically(run.picture, png.getvalue())
 
 
 MODEL = {

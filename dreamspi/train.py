@@ -34,7 +34,7 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
 
     Raises:
         UserError: something in the configuration can't work; nothing was written.
-        Diverged: a loss or gradient was not finite; names it and the last good checkpoint.
+        Diverged: a loss, a gradient or a parameter was not finite; names it and the last good checkpoint.
     """
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
@@ -84,4 +84,6 @@ def _writer(run: RunDirectory, cfg: DictConfig, resume: bool) -> MetricWriter:
 
 def _last_words(error: NotFinite, training: Training, store: CheckpointStore) -> str:
     good = store.newest() or "none"
-    return f"{error}, after {training.env_steps} steps. That minibatch changed nothing. Last good checkpoint: {good}."
+    return (
+        f"{error}, after {training.env_steps} steps. Nothing of that iteration was saved. Last good checkpoint: {good}."
+    )

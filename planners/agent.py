@@ -33,6 +33,16 @@ class HeadsOutput(NamedTuple):
     value: Tensor
 
 
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of normalized logits ``[..., A]``, ``[...]``."""
+    return -(logits.exp() * logits).sum(-1)
+
+
+def log_prob_of(logits: Tensor, action: Tensor) -> Tensor:
+    """Log-probability ``[...]`` of actions ``[...]`` under normalized logits ``[..., A]``."""
+    return logits.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
 def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
     """Orthogonal weights, zero bias: the initialization of PPO's networks."""
     nn.init.orthogonal_(layer.weight, gain)

@@ -15,10 +15,9 @@ from torch.distributions import Categorical
 from torchrl.objectives import LossModule
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
-from planners.agent import Agent, Heads
-from planners.ground import entropy, log_prob_of
+from planners.agent import Agent, Heads, entropy, log_prob_of
 from planners.neighborhood import Surrogate, interval
-from planners.optimization import Adam, Mean, Optimizers
+from planners.optimization import Adam, Mean, Optimizers, at_least_one
 from planners.schedules import Schedule
 from world_models.contract import WorldModel
 
@@ -165,14 +164,7 @@ class Dream:
     ) -> None:
         if bound not in BOUNDS:
             raise ValueError(f"planner.dream.bound={bound}: no such policy; allowed: {', '.join(BOUNDS)}")
-        for key, number in (
-            ("horizon", horizon),
-            ("repeats", repeats),
-            ("epochs", epochs),
-            ("minibatches", minibatches),
-        ):
-            if number < 1:
-                raise ValueError(f"planner.dream.{key}={number}: at least 1")
+        at_least_one("dream", horizon=horizon, repeats=repeats, epochs=epochs, minibatches=minibatches)
         if (batch_shape[0] * batch_shape[1] * horizon) % minibatches:
             raise ValueError(
                 f"planner.dream.minibatches={minibatches} does not divide the {batch_shape[0] * batch_shape[1]} x "

@@ -13,26 +13,16 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
-from planners.agent import Agent
+from planners.agent import Agent, entropy, log_prob_of
 from planners.experience import encode_transitions, segments
 from planners.neighborhood import Surrogate, interval
-from planners.optimization import Adam, Mean, Optimizers
+from planners.optimization import Adam, Mean, Optimizers, at_least_one
 from planners.utility import Utility
 
 
 def normalize(advantage: Tensor) -> Tensor:
     """Zero mean, unit standard deviation over all entries."""
     return (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of normalized logits ``[..., A]``, ``[...]``."""
-    return -(logits.exp() * logits).sum(-1)
-
-
-def log_prob_of(logits: Tensor, action: Tensor) -> Tensor:
-    """Log-probability ``[...]`` of actions ``[...]`` under normalized logits ``[..., A]``."""
-    return logits.gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
 
 class GroundLoss(LossModule):
@@ -131,9 +121,7 @@ class Ground:
         entropy: float,
     ) -> None:
         envs, steps = batch_shape
-        for key, number in (("epochs", epochs), ("minibatches", minibatches), ("segment", segment)):
-            if number < 1:
-                raise ValueError(f"planner.ground.{key}={number}: at least 1")
+        at_least_one("ground", epochs=epochs, minibatches=minibatches, segment=segment)
         if steps % segment:
             raise ValueError(f"planner.ground.segment={segment} does not divide num_steps={steps}")
         if (envs * steps // segment) % minibatches:

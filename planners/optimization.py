@@ -18,6 +18,13 @@ class NotFinite(ArithmeticError):
     """A loss or a gradient became infinite or NaN; the message names which."""
 
 
+def at_least_one(phase: str, **counts: int) -> None:
+    """Raises ``ValueError`` with the key for the first count of a phase that is below 1."""
+    for key, number in counts.items():
+        if number < 1:
+            raise ValueError(f"planner.{phase}.{key}={number}: at least 1")
+
+
 @dataclass(frozen=True)
 class Adam:
     """One Adam optimizer over some roles.

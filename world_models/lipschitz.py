@@ -115,7 +115,7 @@ class _Normalized(nn.Module):
         return self.weight / bound.reshape(*bound.shape, *[1] * (self.weight.ndim - bound.ndim))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy has parameters, and version counters, of its own.
+        # A copy need not carry it.
         return {**super().__getstate__(), "_cache": None}
 
 

@@ -97,10 +97,8 @@ class Network(nn.Module):
 
     Args:
         latent_shape: shape of one latent; three axes mean a feature map.
-        num_actions: size of the action set.
         components: number of locations K.
         with_scale: also produce K scales.
-        hidden: width of the hidden layers.
     """
 
     #: Lipschitz constant in z of ``location + scale * noise`` for any fixed noise in [-1, 1].

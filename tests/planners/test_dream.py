@@ -10,10 +10,9 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
-from planners.agent import Agent
+from planners.agent import Agent, log_prob_of
 from planners.dream import Dream, DreamLoss, imagine
 from planners.dream_env import DreamEnv
-from planners.ground import log_prob_of
 from planners.neighborhood import Clip
 from planners.optimization import Adam
 from planners.schedules import Schedule
