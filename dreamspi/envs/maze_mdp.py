@@ -2,7 +2,7 @@
 
 Two corridors look almost alike and pay almost alike; at their ends, the same action leads to a goal in
 one and into a trap in the other. Slipping at the hazard decides, with probability ``slip``, which corridor
-it is. An encoder that merges the two choice cells can do no better than to walk past both.
+it is. An encoder that merges the corridors can do no better than to walk past both choices.
 
 Everything here is numpy on tables of 2n + 6 states: the truth that learning is measured against.
 """
