@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from dreamspi.envs.base import VectorEnv
 from dreamspi.errors import UserError
 from planners.planner import Planner
-from world_models.contract import WorldModel
+from world_models.contract import Unsuited, WorldModel
 
 #: Keys of an environment's file that are the runner's, not its constructor's.
 RUNNER_KEYS = ("names", "encoder", "total_steps")
@@ -73,6 +75,15 @@ def make_world_model(config: DictConfig, env: VectorEnv) -> WorldModel:
     observation = env.observation_spec["observation"]
     model = build(config, "world_model", observation_spec=observation[0], num_actions=int(env.action_spec.space.n))
     return model.to(config.device)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Within, a world model that can't go on with what the environment shows tells the user, as a ``UserError``."""
+    try:
+        yield
+    except Unsuited as error:
+        raise UserError(str(error)) from error
 
 
 def make_planner(config: DictConfig, env: VectorEnv) -> Planner:

@@ -7,17 +7,19 @@ and refuses everything else; an archive with any other member is refused before 
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torchrl.checkpoint import Checkpoint, CheckpointRotation, StateDictCheckpointAdapter
 
-from dreamspi.errors import UserError
+from dreamspi.errors import NO_SPACE, UserError
 
 PREFIX = "checkpoint"
 SUFFIX = ".torchrl"
@@ -41,6 +43,19 @@ class _Held:
         self.state = state
 
 
+class _Adapter(StateDictCheckpointAdapter):
+    """Writes through Python, so that a full disk is an ``OSError``: torch's own writer makes it a ``RuntimeError``
+    about positions in a file, which is also what it says of other mishaps."""
+
+    def save(self, component: Any, path: Path, *, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        state = component.state_dict(*args, **kwargs)
+        content = io.BytesIO()
+        torch.save(state, content)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / self.state_torch).write_bytes(content.getbuffer())
+        return state
+
+
 class CheckpointStore:
     """The checkpoints of one run: the newest few, and the best.
 
@@ -52,6 +67,7 @@ class CheckpointStore:
 
     def __init__(self, directory: Path, keep: int, best_metric: str) -> None:
         self.directory = directory
+        self.best_metric = best_metric
         self.rotation = CheckpointRotation(directory, keep_last=keep, keep_best=(best_metric, "max"), prefix=PREFIX)
         self._damaged: list[Path] = []
 
@@ -66,9 +82,12 @@ class CheckpointStore:
 
         Returns:
             Where it lies.
+
+        Raises:
+            OSError: it can't be written; those that were there before still are.
         """
         self._clear()
-        path = self.directory / f"{PREFIX}-{step:012d}{SUFFIX}"
+        path = self.path(step)
         temporary = self.directory / f".{path.name}.new"
         checkpoint = _bind(components)
         checkpoint.save(temporary, metadata={"step": step, **info})
@@ -77,6 +96,10 @@ class CheckpointStore:
         os.replace(temporary, path)
         self.rotation.prune()
         return path
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies, if there is one."""
+        return self.directory / f"{PREFIX}-{step:012d}{SUFFIX}"
 
     def paths(self) -> list[Path]:
         """All checkpoints, the newest first, damaged ones included."""
@@ -87,27 +110,48 @@ class CheckpointStore:
         """The newest checkpoint that passes verification."""
         return next((path for path in self.paths() if _is_good(path)), None)
 
-    def best(self) -> Path | None:
-        """The checkpoint with the best metric among those that pass verification."""
-        best = self.rotation.best()
-        return best if best is not None and _is_good(best) else None
-
-    def load_newest(self, components: Mapping[str, Any]) -> dict[str, Any]:
-        """Restores the newest good checkpoint; a damaged one is skipped with a warning.
+    def load_newest(self, components: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """Restores the newest good checkpoint; a damaged one is skipped with a warning that names its substitute.
 
         Returns:
-            Its ``info``.
+            Where it lies, and its ``info``.
 
         Raises:
             UserError: if there is none.
         """
-        for path in self.paths():
+        return self._load_first(self.paths(), components)
+
+    def load_best(self, components: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """``load_newest`` for the checkpoint with the best metric, the newest of these where several have it."""
+        merits = {path: merit for path in self.paths() if (merit := self._merit(path)) is not None}
+        best_first = sorted(merits, key=merits.__getitem__, reverse=True)
+        return self._load_first(best_first, components, f"good checkpoint with a {self.best_metric}")
+
+    def _merit(self, path: Path) -> float | None:
+        """The metric; None where there was none yet, and infinity where it can't be read, as it may have been best."""
+        try:
+            metric = Checkpoint.manifest(path)["metadata"].get(self.best_metric)
+            return None if metric is None else float(metric)
+        except Exception:  # as many kinds as there are damages
+            return float("inf")
+
+    def _load_first(
+        self, paths: Iterable[Path], components: Mapping[str, Any], wanted: str = "good checkpoint"
+    ) -> tuple[Path, dict[str, Any]]:
+        skipped: list[str] = []
+        for path in paths:
             try:
-                return load(path, components)
+                info = load(path, components)
             except Damaged as error:
-                warnings.warn(f"{error} It is skipped for the one before.", stacklevel=2)
+                skipped.append(str(error))
                 self._damaged.append(path)
-        raise UserError(f"{self.directory}: no good checkpoint to go on from.")
+            else:
+                for damage in skipped:
+                    warnings.warn(f"{damage} It is skipped, {path} is used instead.", stacklevel=3)
+                return path, info
+        for damage in skipped:
+            warnings.warn(damage, stacklevel=3)
+        raise UserError(f"{self.directory}: holds no {wanted}.")
 
     def _clear(self) -> None:
         """Removes what a killed process left half-written, and what proved damaged: it must not be counted."""
@@ -125,13 +169,16 @@ def load(path: Path, components: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         Damaged: if the file can't be trusted or lacks a component.
+        OSError: no space to unpack it; that says nothing of the file.
     """
     verify(path)
     held = {name: _Held() for name in components}
     try:
         manifest = _bind(held).load(path, map_location="cpu", tensor_load_kwargs={"weights_only": True}).manifest
     except Exception as error:  # a checksum can match while the content is not what this code writes
-        raise Damaged(f"{path}: can't be read: {error}") from error
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise
+        raise Damaged(f"{path}: can't be read: {error}.") from error
     for name, component in components.items():
         component.load_state_dict(held[name].state)
     return dict(manifest["metadata"])
@@ -151,7 +198,7 @@ def verify(path: Path) -> None:
             members = set(archive.namelist())
         records = Checkpoint.manifest(path)["components"].values()
     except Exception as error:  # zipfile raises a dozen kinds on random bytes
-        raise Damaged(f"{path}: damaged: {error}") from error
+        raise Damaged(f"{path}: damaged: {error}.") from error
     if broken is not None:
         raise Damaged(f"{path}: damaged: the checksum of {broken} does not match.")
     expected = {_MANIFEST} | {f"{record['path']}/{_PAYLOAD}" for record in records}
@@ -170,5 +217,5 @@ def _is_good(path: Path) -> bool:
 def _bind(components: Mapping[str, Any]) -> Checkpoint:
     checkpoint = Checkpoint(format="archive")
     for name, component in components.items():
-        checkpoint.register(name, component, adapter=StateDictCheckpointAdapter(payload_format="torch"))
+        checkpoint.register(name, component, adapter=_Adapter(payload_format="torch"))
     return checkpoint

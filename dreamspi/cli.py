@@ -1,11 +1,10 @@
-"""The ``dreamspi`` command: train, evaluate, list.
+"""The ``dreamspi`` command: train, evaluate, certify, list.
 
 Nothing heavy is imported before it is needed: help and lists answer at once.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from dreamspi.errors import (
     EXIT_DIVERGED,
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
+    NO_SPACE,
     Diverged,
     UserError,
     nearest,
@@ -29,6 +29,7 @@ usage: dreamspi <command> [key=value ...]
 commands:
   train      Train an agent.           dreamspi train env=minatar/breakout planner=deepspi seed=1
   evaluate   Play whole games with it. dreamspi evaluate run=runs/<name> episodes=100 video=true
+  certify    What theory promises.     dreamspi certify run=runs/<name>
   list       Show what there is.       dreamspi list [envs|world_models|planners|experiments|loggers]
 
 options:
@@ -55,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in NO_SPACE:
             raise
-        return _say("no space left on the disk; the last good checkpoint is still there.", EXIT_USER_ERROR)
+        return _say("no space left on the disk.", EXIT_USER_ERROR)
 
 
 def _run(words: list[str]) -> int:
@@ -104,6 +105,16 @@ def _evaluate(words: list[str]) -> int:
     return evaluate(parse_options(words))
 
 
+def _certify(words: list[str]) -> int:
+    from dreamspi.certify import HELP as CERTIFY_HELP
+    from dreamspi.certify import certify, parse_options
+
+    if _wants_help(words) or not words:
+        print(CERTIFY_HELP, end="")
+        return 0 if words else EXIT_USER_ERROR
+    return certify(parse_options(words))
+
+
 def _list(words: list[str]) -> int:
     from dreamspi.listing import HELP as LIST_HELP
     from dreamspi.listing import listing
@@ -112,7 +123,12 @@ def _list(words: list[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "evaluate": _evaluate, "list": _list}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "certify": _certify,
+    "list": _list,
+}
 
 
 def _wants_help(words: list[str]) -> bool:

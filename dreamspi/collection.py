@@ -27,10 +27,15 @@ from dreamspi.errors import UserError, unknown
 BACKENDS = ("direct", "process")
 
 
+class Stopped(Exception):
+    """A replay was broken off."""
+
+
 class Replayable(TensorDictModuleBase):
     """A policy that first plays back recorded actions, if there are any, and then acts by itself.
 
-    A replay runs no network but once: what else the policy would have written is of no use then.
+    A replay runs no network but once: what else the policy would have written is of no use then. ``stop`` is asked
+    before each of its steps whether to go on, as a batch of slow games can take seconds.
     """
 
     def __init__(self, policy: TensorDictModuleBase) -> None:
@@ -38,6 +43,7 @@ class Replayable(TensorDictModuleBase):
         self.policy = policy
         self.in_keys, self.out_keys = policy.in_keys, policy.out_keys
         self.recorded: deque[Tensor] = deque()
+        self.stop: Callable[[], bool] = lambda: False
         self._filling: TensorDictBase | None = None
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
@@ -45,6 +51,8 @@ class Replayable(TensorDictModuleBase):
         if not self.recorded:
             self._filling = None
             return self.policy(tensordict)
+        if self.stop():
+            raise Stopped
         if self._filling is None:
             self._filling = self.policy(tensordict.copy()).select(*self.out_keys)
         return tensordict.update(self._filling).set("action", self.recorded.popleft())
@@ -150,11 +158,18 @@ class Collection:
         self.actions.append(batch["action"].to("cpu", torch.int16))
         return batch
 
-    def replay(self, actions: Tensor) -> None:
-        """After a barrier, plays ``actions`` ``[I, N, T]`` of I batches; the environments end where they were."""
-        for batch in actions.long():
-            self.policy.recorded.extend(batch.unbind(-1))
-            self.next()
+    def replay(self, actions: Tensor, stop: Callable[[], bool]) -> None:
+        """After a barrier, plays ``actions`` ``[I, N, T]`` of I batches; the environments end where they were.
+
+        Where ``stop()`` becomes true it breaks off at once: then there is nothing left to do but ``close``.
+        """
+        self.policy.stop = stop
+        try:
+            for batch in actions.long():
+                self.policy.recorded.extend(batch.unbind(-1))
+                self.next()
+        except Stopped:
+            return
 
     def recorded(self) -> Tensor:
         """The actions since the last barrier, ``[I, N, T]`` int16."""

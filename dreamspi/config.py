@@ -35,6 +35,7 @@ COUNTS = (
     "num_steps",
     "total_steps",
     "log_every",
+    "certify_every",
     "checkpoint.every",
     "checkpoint.keep",
     "checkpoint.barrier",
@@ -172,6 +173,11 @@ def validate(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UserError(f"{key}={value}: must be a whole number of at least 1.")
+    if config.certify_every % config.log_every:
+        raise UserError(
+            f"certify_every={config.certify_every}: must be a multiple of log_every={config.log_every}, as a "
+            "certificate stands in a row of metrics.csv."
+        )
     if not 0 <= config.gamma <= 1:
         raise UserError(f"gamma={config.gamma}: must be from 0 to 1.")
     if config.threads is not None and (not isinstance(config.threads, int) or config.threads < 1):

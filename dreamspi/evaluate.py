@@ -14,13 +14,13 @@ from scipy import stats
 from torch import Tensor
 from torchrl.envs import ExplorationType, set_exploration_type
 
-from dreamspi.building import make_env, make_planner
+from dreamspi.building import make_env, make_planner, refusals
 from dreamspi.checkpoints import CheckpointStore, Damaged, load
 from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.envs.base import VectorEnv
-from dreamspi.errors import UserError, unknown
-from dreamspi.overrides import parse
+from dreamspi.errors import UserError
+from dreamspi.options import check_json, read_options
 from dreamspi.run_directory import write_atomically
 from planners.planner import Planner
 
@@ -67,28 +67,12 @@ def parse_options(words: list[str]) -> Options:
     Raises:
         UserError: an unknown key, a wrong type or range, or no ``run``.
     """
-    given: dict[str, Any] = {}
-    for override in parse(words):
-        key, value = override.key_or_group, override.value()
-        if key not in Options._fields:
-            raise unknown("key", key, Options._fields)
-        default = Options._field_defaults.get(key)
-        if isinstance(default, bool) != isinstance(value, bool) or (
-            isinstance(default, int) and not isinstance(value, int)
-        ):
-            raise UserError(
-                f"{key}={value}: must be {'true or false' if isinstance(default, bool) else 'a whole number'}."
-            )
-        given[key] = value if isinstance(default, int) or value is None else str(value)
-    if not given.get("run"):
-        raise UserError("run=<run_dir> is missing: which run is to be evaluated?")
-    options = Options(**given)
+    options = read_options(words, Options, "which run is to be evaluated?")
     for key in ("episodes", "num_envs"):
         if getattr(options, key) < 1:
             raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
     check_device_name(options.device)
-    if options.json not in (None, "-") and not Path(str(options.json)).resolve().parent.is_dir():
-        raise UserError(f"json={options.json}: there is no directory {Path(str(options.json)).resolve().parent}.")
+    check_json(options.json)
     if options.seed < 0:
         raise UserError(f"seed={options.seed}: must be at least 0.")
     return options
@@ -104,7 +88,8 @@ def evaluate(options: Options) -> int:
     env.set_seed(options.seed)
     torch.manual_seed(options.seed)
     film = Film(Path(options.run) / "video.mp4") if options.video else None
-    returns, lengths = play(planner, env, options.episodes, options.greedy, film)
+    with refusals():
+        returns, lengths = play(planner, env, options.episodes, options.greedy, film)
     result = _facts(cfg) | {"checkpoint": str(path), "env_steps": info["step"], "greedy": options.greedy}
     result |= {"evaluation_seed": options.seed} | statistics(returns, options.seed)
     result |= {"mean_length": float(np.mean(lengths)), "returns": returns}
@@ -121,15 +106,17 @@ def evaluate(options: Options) -> int:
 def restore(planner: Planner, run: Path, which: str) -> tuple[Path, dict[str, Any]]:
     """Loads a checkpoint's agent into ``planner``; returns the checkpoint's path and facts.
 
+    A damaged one is skipped with a warning, but for one that was named by its path.
+
     Raises:
         UserError: no such checkpoint, or none that is whole.
     """
     store = CheckpointStore(run / "checkpoints", keep=1, best_metric="return")
-    path = {"newest": store.newest, "best": store.best}.get(which, lambda: Path(which))()
-    if path is None:
-        raise UserError(f"{run}: has no good checkpoint yet (checkpoint={which}).")
+    named = {"newest": store.load_newest, "best": store.load_best}
+    if which in named:
+        return named[which]({"planner": planner})
     try:
-        return path, load(path, {"planner": planner})
+        return Path(which), load(Path(which), {"planner": planner})
     except Damaged as error:
         raise UserError(f"checkpoint={which}: {error} Named ones are: newest, best.") from error
 

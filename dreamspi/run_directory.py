@@ -67,6 +67,14 @@ class RunDirectory:
         """Takes back what ``create`` made, for a run that can't begin."""
         shutil.rmtree(self.path)
 
+    def read_summary(self) -> dict[str, Any] | None:
+        """What ``write_summary`` wrote; None before that, or where it can't be read."""
+        try:
+            summary = json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return summary if isinstance(summary, dict) else None
+
     def write_summary(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Writes ``summary.json``: what was chosen, what came out, and from which code. Returns all of it."""
         choices = self.config.choices

@@ -6,13 +6,15 @@ rows of ``metrics.csv`` (but for those under ``time/``) depend on configuration,
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import torch
 from omegaconf import DictConfig
 
+from dreamspi.building import refusals
 from dreamspi.checkpoints import CheckpointStore
-from dreamspi.errors import Diverged, UserError
+from dreamspi.errors import NO_SPACE, Diverged, UserError
 from dreamspi.interrupts import Interrupts
 from dreamspi.metrics import MetricWriter
 from dreamspi.picture import draw
@@ -30,30 +32,35 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
         resume: go on with the run in ``cfg.run_dir`` instead of starting it.
 
     Returns:
-        The exit code: 0 at the end of training, 128 + n after signal n (a checkpoint was saved).
+        The exit code: 0 at the end of training, 128 + n after signal n (what was learnt is saved).
 
     Raises:
-        UserError: something in the configuration can't work; nothing was written.
+        UserError: something in the configuration can't work. Nothing was written, unless only playing could show it.
         Diverged: a loss, a gradient or a parameter was not finite; names it and the last good checkpoint.
     """
+    if resume and _tell_finished(cfg):
+        return 0
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     training = Training(cfg)
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
-    store = CheckpointStore(run.checkpoints, keep=cfg.checkpoint.keep, best_metric="return")
+    store = _store(run, cfg)
     with (
+        _full_disk_told(store),
         closing(training),
+        refusals(),
         Interrupts() as interrupts,
         _writer(run, cfg, resume) as writer,
         Progress(training.total_steps, run) as progress,
     ):
         if resume and store.paths():
-            training.restore(store)
+            training.restore(store, progress.say, stop=lambda: interrupts.signal != 0)
         else:
             training.start()
         writer.truncate(training.env_steps)
         progress.start(training.env_steps)
-        while not training.finished:
+        stop = interrupts.signal  # so far there is nothing to save
+        while not training.finished and not stop:
             try:
                 metrics = training.iterate()
             except NotFinite as error:
@@ -62,15 +69,46 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
                 writer.log(training.env_steps, metrics)
             progress.update(training.env_steps, metrics)
             training.cross_barrier()
-            if training.is_due(training.checkpoint_period) or interrupts.signal:
+            stop = interrupts.signal  # read once: none may come between saving and leaving
+            if training.is_due(training.checkpoint_period) or stop:
                 training.save(store)
-            if interrupts.signal:
-                progress.say(f"stopped; go on with: dreamspi train resume={run.path}")
-                return 128 + interrupts.signal
+        if stop:
+            progress.say(f"stopped; go on with: dreamspi train resume={run.path}")
+            return 128 + stop
         summary = run.write_summary(training.summary())
         draw(run)
         progress.table(summary)
     return 0
+
+
+def _store(run: RunDirectory, cfg: DictConfig) -> CheckpointStore:
+    return CheckpointStore(run.checkpoints, keep=cfg.checkpoint.keep, best_metric="return")
+
+
+def _tell_finished(cfg: DictConfig) -> bool:
+    """Whether the run to resume has nothing left to do; then shows its results, and leaves them as they are."""
+    run = RunDirectory.open(cfg.run_dir)
+    store, summary = _store(run, cfg), run.read_summary()
+    if summary is None or store.newest() != store.path(summary["env_steps"]):
+        return False
+    if not run.picture.exists():
+        draw(run)
+    with Progress(summary["env_steps"], run) as progress:
+        progress.say(f"finished already: {run.path}")
+        progress.table(summary)
+    return True
+
+
+@contextmanager
+def _full_disk_told(store: CheckpointStore) -> Iterator[None]:
+    """Within, a full disk is a ``UserError`` that says what there is to go on from."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        good = store.newest() or "none"
+        raise UserError(f"no space left on the disk; last good checkpoint: {good}.") from error
 
 
 def _writer(run: RunDirectory, cfg: DictConfig, resume: bool) -> MetricWriter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -116,10 +117,11 @@ class Training:
     def iterate(self) -> dict[str, float]:
         """Collect, improve, and, at the configured period, diagnose. Returns the iteration's metrics."""
         logs = self.is_due(self.cfg.log_every, self.iteration + 1)
+        certifies = logs and self.is_due(self.cfg.certify_every, self.iteration + 1)
         started = time.perf_counter()
         batch = self.collection.next()
         collected = time.perf_counter()
-        metrics = self.planner.improve(batch, self.iteration / self.iterations, diagnose=logs)
+        metrics = self.planner.improve(batch, self.iteration / self.iterations, diagnose=logs, certify=certifies)
         improved = time.perf_counter()
         self.iteration += 1
         self.seconds += improved - started
@@ -191,19 +193,29 @@ class Training:
         actions = Actions(self.collection.recorded())
         store.save(self.env_steps, self._components(actions), {k: v for k, v in info.items() if v is not None})
 
-    def restore(self, store: CheckpointStore) -> None:
-        """Goes on from the newest good checkpoint."""
+    def restore(self, store: CheckpointStore, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
+        """Goes on from the newest good checkpoint.
+
+        Args:
+            store: where it lies.
+            say: told, in one line, what takes long.
+            stop: becomes true where the run is to be left instead; see ``Collection.replay``.
+        """
         actions = Actions(self.collection.recorded())
-        info = store.load_newest(self._components(actions))
+        _, info = store.load_newest(self._components(actions))
         generators = GlobalRNGState().state_dict()
         self.iteration, self.barrier, self.seconds = info["iteration"], info["barrier"], info["seconds"]
         self.dream_steps = info["dream_steps"]
         self.scores.restore(info["scores"])
+        if self.finished:  # no game will be played any more, so none needs to be where it was
+            return
         if not self.collection.replays:
             self.barrier = self.iteration
         self.collection.barrier(self.barrier)
         if self.collection.replays:
-            self.collection.replay(actions.since_barrier)
+            if steps := actions.since_barrier.numel():
+                say(f"replaying {steps:,} steps, those since the games last began anew")
+            self.collection.replay(actions.since_barrier, stop)
             GlobalRNGState().load_state_dict(generators)
 
     def _components(self, actions: Actions) -> dict[str, Any]:

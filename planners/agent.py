@@ -111,6 +111,11 @@ class Agent(nn.Module):
                 return self.heads.parameters()
         raise ValueError(f"{role!r} is no parameter group; allowed: {', '.join(ROLES)}")
 
+    @torch.no_grad()
+    def log_policy(self, observation: Tensor) -> Tensor:
+        """Log-probabilities ``[..., A]`` of the deployed policy ``pi̅ ∘ phi``."""
+        return self.heads(self.world_model.encode(observation)).logits
+
     def policy(self) -> ProbabilisticTensorDictSequential:
         """The deployed policy as a TorchRL actor: ``observation`` to ``action``, ``action_log_prob``, ``logits``
         and ``state_value``. It shares the agent's parameters and obeys ``set_exploration_type``."""

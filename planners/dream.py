@@ -1,12 +1,14 @@
 """The dream phase: the policy improves on imagined experience that starts at encoded real states.
 
 Encoder and model are frozen, and nothing in a dream carries gradient into them. A terminated dream is
-absorbing: what comes after it is masked (``alive``) and contributes nothing.
+absorbing: what comes after its end has no weight (``alive``) and contributes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -16,46 +18,58 @@ from torchrl.objectives import LossModule
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from planners.agent import Agent, Heads, entropy, log_prob_of
-from planners.neighborhood import Surrogate, interval
-from planners.optimization import Adam, Mean, Optimizers, at_least_one
+from planners.guards import Neighborhood
+from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
 from planners.schedules import Schedule
+from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
 
 #: Latent numbers that are dreamt on together: wide latents go in pieces that stay in a processor's cache.
 CHUNK = 400_000
 
 
+#: How a dream ends, from the probability of an end at each step. ``sampled`` draws it, as the paper does.
+#: ``expected`` weighs what follows with the probability of getting there, which has the same expectation and not
+#: the spread: an end that is wrongly drawn once in 300 steps costs a whole return, and drowns small advantages.
+ENDS: dict[str, Callable[[Tensor], Tensor]] = {"expected": torch.clone, "sampled": torch.bernoulli}
+
+
 @torch.no_grad()
-def imagine(world_model: WorldModel, heads: Heads, latent: Tensor, horizon: int) -> TensorDict:
+def imagine(world_model: WorldModel, heads: Heads, latent: Tensor, horizon: int, ends: str = "sampled") -> TensorDict:
     """Dreams ``horizon`` steps from each latent under the latent policy.
 
-    For ``h = 1..H``: ``a ~ pi̅(.|z)``, ``z' ~ P̄(.|z,a)``, ``r = R̄(z,a)``, ``terminated ~ Bernoulli(D̄(z,a,z'))``
-    (SPEC of Deep SPI's dream). Dreams still alive after the last step are truncated, not terminated.
+    For ``h = 1..H``: ``a ~ pi̅(.|z)``, ``z' ~ P̄(.|z,a)``, ``r = R̄(z,a)``, and an end with probability
+    ``D̄(z,a,z')`` (Deep SPI's dream). Dreams still alive after the last step are truncated, not terminated.
 
     Args:
         latent: starts ``[M, *latent_shape]``.
         horizon: H, at least 1.
+        ends: ``sampled`` or ``expected``, see ``ENDS``.
 
     Returns:
         A TensorDict ``[M, H]``: ``latent``, ``action``, ``action_log_prob``, ``logits`` (of the policy that
-        dreamt), ``state_value``, ``alive`` (the step starts before the dream's end), and ``next`` with
-        ``latent``, ``state_value``, ``reward``, ``terminated``, ``truncated``, ``done``.
+        dreamt), ``state_value``, ``alive`` (weight in [0, 1]: the probability that the step is reached, or whether
+        it is), and ``next`` with ``latent``, ``state_value``, ``reward``, ``termination`` (probability of an end
+        here, or 0 and 1), ``terminated``, ``truncated``, ``done``.
     """
-    latents, heads_out, imagined, actions = [latent], [heads(latent)], [], []
+    latents, heads_out, imagined, actions, terminations = [latent], [heads(latent)], [], [], []
     for _ in range(horizon):
         actions.append(Categorical(logits=heads_out[-1].logits, validate_args=False).sample())
         imagined.append(world_model.imagine(latents[-1], actions[-1]))
+        terminations.append(ENDS[ends](imagined[-1].termination))
         latents.append(imagined[-1].next_latent)
         heads_out.append(heads(latents[-1]))
     walk = torch.stack(latents, 1)
     logits = torch.stack([out.logits for out in heads_out], 1)
     value = torch.stack([out.value for out in heads_out], 1).unsqueeze(-1)
     action = torch.stack(actions, 1)
-    ended = torch.stack([step.terminated for step in imagined], 1).cummax(1).values
-    alive = torch.cat((torch.ones_like(ended[:, :1]), ~ended[:, :-1]), 1)
-    truncated = torch.zeros_like(ended)
-    truncated[:, -1] = ~ended[:, -1]
-    reward = torch.stack([step.reward for step in imagined], 1) * alive
+    termination = torch.stack(terminations, 1)
+    going_on = (1.0 - termination).cumprod(1)
+    alive = torch.cat((torch.ones_like(going_on[:, :1]), going_on[:, :-1]), 1)
+    terminated = going_on == 0.0
+    truncated = torch.zeros_like(terminated)
+    truncated[:, -1] = ~terminated[:, -1]
+    reward = torch.stack([step.reward for step in imagined], 1) * (alive > 0.0)
     return TensorDict(
         {
             "latent": walk[:, :-1],
@@ -68,9 +82,10 @@ def imagine(world_model: WorldModel, heads: Heads, latent: Tensor, horizon: int)
                 "latent": walk[:, 1:],
                 "state_value": value[:, 1:],
                 "reward": reward.unsqueeze(-1),
-                "terminated": ended.unsqueeze(-1),
+                "termination": termination.unsqueeze(-1),
+                "terminated": terminated.unsqueeze(-1),
                 "truncated": truncated.unsqueeze(-1),
-                "done": (ended | truncated).unsqueeze(-1),
+                "done": (terminated | truncated).unsqueeze(-1),
             },
         },
         batch_size=action.shape,
@@ -89,15 +104,17 @@ class DreamLoss(LossModule):
 
     reads = ("latent", "action", "action_log_prob", "reference_log_prob", "advantage", "value_target", "alive")
 
-    def __init__(self, heads: Heads, surrogate: Surrogate, C: float, value: float, entropy: float) -> None:  # noqa: N803
+    def __init__(
+        self, heads: Heads, neighborhood: Neighborhood, value_scale: ValueScale, value: float, entropy: float
+    ) -> None:
         super().__init__()
-        self.heads, self.surrogate = heads, surrogate
-        self.lower, self.upper = interval(C)
-        self.value, self.entropy = value, entropy
+        self.heads, self.surrogate = heads, neighborhood.surrogate
+        self.lower, self.upper = neighborhood.interval
+        self.value_scale, self.value, self.entropy = value_scale, value, entropy
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
-        weight = tensordict["alive"].float()
+        weight = tensordict["alive"]
         weight = weight / weight.sum().clamp_min(1.0)
         logits, value = self.heads(tensordict["latent"])
         ratio = (log_prob_of(logits, tensordict["action"]) - tensordict["action_log_prob"]).exp()
@@ -112,11 +129,20 @@ class DreamLoss(LossModule):
         return TensorDict(
             {
                 "loss_objective": -(weight * objective).sum(),
-                "loss_value": self.value * (weight * error).sum(),
+                "loss_value": self.value / self.value_scale.square * (weight * error).sum(),
                 "loss_entropy": -self.entropy * spread,
                 "entropy": spread.detach(),
             }
         )
+
+
+class Behavior(NamedTuple):
+    """The policy that gathered a batch: its heads, and its log-probabilities ``[M, A]`` on the batch's states.
+
+    The two differ where the encoder has moved since."""
+
+    heads: Heads
+    logits: Tensor
 
 
 #: The latent policies that a dream's update may be bound to: the one that gathered the batch, the one that dreamt.
@@ -129,12 +155,13 @@ class Dream:
     Args:
         agent: its heads are trained, its world model dreams.
         batch_shape: environments and steps per batch, ``(N, T)``; each state starts one dream.
-        C: neighborhood constant.
-        surrogate: soft form of the neighborhood.
+        neighborhood: what the policy's whole step is held in.
+        value_scale: unit of the critic's errors.
         gamma: discount.
         lmbda: GAE's lambda.
         optimizers: settings by name; only the role ``heads`` may be trained in a dream.
         horizon: imagined steps per dream, H.
+        ends: how a dream ends: ``expected`` or ``sampled``, see ``ENDS``.
         repeats: dreams per batch.
         epochs: passes over each dream.
         minibatches: updates per pass.
@@ -148,12 +175,13 @@ class Dream:
         self,
         agent: Agent,
         batch_shape: tuple[int, int],
-        C: float,  # noqa: N803
-        surrogate: Surrogate,
+        neighborhood: Neighborhood,
+        value_scale: ValueScale,
         gamma: float,
         lmbda: float,
         optimizers: Mapping[str, Adam | None],
         horizon: int,
+        ends: str,
         repeats: int,
         epochs: int,
         minibatches: int,
@@ -164,50 +192,65 @@ class Dream:
     ) -> None:
         if bound not in BOUNDS:
             raise ValueError(f"planner.dream.bound={bound}: no such policy; allowed: {', '.join(BOUNDS)}")
+        if ends not in ENDS:
+            raise ValueError(f"planner.dream.ends={ends}: no such way to end; allowed: {', '.join(ENDS)}")
         at_least_one("dream", horizon=horizon, repeats=repeats, epochs=epochs, minibatches=minibatches)
         if (batch_shape[0] * batch_shape[1] * horizon) % minibatches:
             raise ValueError(
                 f"planner.dream.minibatches={minibatches} does not divide the {batch_shape[0] * batch_shape[1]} x "
                 f"{horizon} imagined steps of a dream"
             )
-        self.agent, self.gamma, self.lmbda = agent, gamma, lmbda
+        self.agent, self.neighborhood, self.gamma, self.lmbda = agent, neighborhood, gamma, lmbda
         self.horizon, self.repeats, self.epochs, self.minibatches = horizon, repeats, epochs, minibatches
-        self.bound, self.beta = bound, beta
+        self.ends, self.bound, self.beta = ends, bound, beta
         self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
-        self.loss = DreamLoss(agent.heads, surrogate, C, value, entropy)
+        self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, entropy)
         self.optimizers = Optimizers(agent, optimizers, "dream")
         if not self.optimizers.roles <= {"heads"}:
             raise ValueError("planner.dream.optimizers: a dream trains the role heads only")
 
-    def run(self, start: Tensor, behavior: Heads, progress: float) -> dict[str, float]:
+    def run(self, start: Tensor, behavior: Behavior, progress: float) -> dict[str, float]:
         """Dreams from latents ``[M, *latent_shape]`` and updates the heads; returns means under ``dream/``."""
         beta = self.beta(progress)
         if beta == 0.0:
             return {"dream/beta": 0.0, "dream/steps": 0.0}
         self.optimizers.set_progress(progress, beta)
+        policy = partial(self.latent_policy, start)
+        watch = self.neighborhood.watch(
+            policy, behavior.logits if self.bound == "behavior" else policy(), self.optimizers
+        )
         mean = Mean()
         for _ in range(self.repeats):
-            dream = self.dream(start, behavior)
+            dream = self.dream(start, behavior.heads)
             learnt_from = dream.select(*self.loss.reads)
             with self.optimizers.training():
-                for _ in range(self.epochs):
-                    for indices in torch.randperm(dream.numel()).chunk(self.minibatches):
-                        losses = self.loss(learnt_from[indices // self.horizon, indices % self.horizon])
-                        self.optimizers.step(losses)
-                        mean.add(losses)
+                for indices in shuffled(dream.numel(), self.minibatches, self.epochs):
+                    losses = self.loss(learnt_from[indices // self.horizon, indices % self.horizon])
+                    self.optimizers.step(losses)
+                    mean.add(losses)
+                    if not (inside := watch.step()):
+                        break
+            if not inside:
+                break
         self.optimizers.check()
-        return mean.result("dream") | summary(dream) | {"dream/beta": beta, "dream/steps": float(self.steps)}
+        kept = {f"dream/{key}": value for key, value in watch.close().items()}
+        return mean.result("dream") | summary(dream) | kept | {"dream/beta": beta, "dream/steps": float(self.steps)}
+
+    @torch.no_grad()
+    def latent_policy(self, latent: Tensor) -> Tensor:
+        """Log-probabilities ``[M, A]`` of ``pi̅`` on latents."""
+        return self.agent.heads(latent).logits
 
     @torch.no_grad()
     def dream(self, start: Tensor, behavior: Heads) -> TensorDict:
         """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy."""
         chunks = start.split(max(CHUNK // start[0].numel(), 1))
         dream: TensorDict = torch.cat(
-            [imagine(self.agent.world_model, self.agent.heads, z, self.horizon) for z in chunks]
+            [imagine(self.agent.world_model, self.agent.heads, z, self.horizon, self.ends) for z in chunks]
         )
         after = dream["next"]
         advantage, target = generalized_advantage_estimate(
-            self.gamma,
+            self.gamma * (1.0 - after["termination"]),  # a tensor does as well
             self.lmbda,
             dream["state_value"],
             after["state_value"],
@@ -223,9 +266,10 @@ class Dream:
 
 def summary(dream: TensorDictBase) -> dict[str, float]:
     """What a dream looked like: undiscounted imagined reward per dream, share terminated, mean length in steps."""
-    after = dream["next"]
+    after, alive = dream["next"], dream["alive"]
+    end = alive[:, -1] * (1.0 - after["termination"][:, -1, 0])
     return {
-        "dream/reward": float(after["reward"].sum(1).mean()),
-        "dream/terminated": float(after["terminated"].any(1).float().mean()),
-        "dream/length": float(dream["alive"].float().sum(1).mean()),
+        "dream/reward": float((after["reward"].squeeze(-1) * alive).sum(1).mean()),
+        "dream/terminated": float((1.0 - end).mean()),
+        "dream/length": float(alive.sum(1).mean()),
     }

@@ -44,7 +44,7 @@ class DreamEnv(EnvBase):
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         step = self.world_model.imagine(tensordict["latent"], tensordict["action"])
-        terminated = step.terminated.unsqueeze(-1)
+        terminated = torch.bernoulli(step.termination).bool().unsqueeze(-1)
         return TensorDict(
             {
                 "latent": step.next_latent,

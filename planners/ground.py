@@ -7,17 +7,19 @@ Epochs of minibatches over one fresh batch; each maximizes ``E min(ratio U, clip
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
-import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from planners.agent import Agent, entropy, log_prob_of
 from planners.experience import encode_transitions, segments
-from planners.neighborhood import Surrogate, interval
-from planners.optimization import Adam, Mean, Optimizers, at_least_one
+from planners.guards import Neighborhood
+from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
+from planners.rehearsal import Rehearsal
 from planners.utility import Utility
+from planners.value_scale import ValueScale
 
 
 def normalize(advantage: Tensor) -> Tensor:
@@ -38,16 +40,16 @@ class GroundLoss(LossModule):
         self,
         agent: Agent,
         utility: Utility,
-        surrogate: Surrogate,
-        C: float,
+        neighborhood: Neighborhood,
+        value_scale: ValueScale,
         value: float,
-        entropy: float,  # noqa: N803
+        entropy: float,
     ) -> None:
         super().__init__()
         self.agent = agent
-        self.utility, self.surrogate = utility, surrogate
-        self.lower, self.upper = interval(C)
-        self.value, self.entropy = value, entropy
+        self.utility, self.surrogate = utility, neighborhood.surrogate
+        self.lower, self.upper = neighborhood.interval
+        self.value_scale, self.value, self.entropy = value_scale, value, entropy
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
@@ -56,11 +58,12 @@ class GroundLoss(LossModule):
         ratio = (log_prob_of(logits, tensordict["action"]) - tensordict["action_log_prob"]).exp()
         weighed = self.utility(normalize(tensordict["advantage"].squeeze(-1)), losses)
         objective = self.surrogate(ratio, weighed.utility, self.lower, self.upper)
+        error = value - tensordict["value_target"].squeeze(-1)
         spread = entropy(logits).mean()
         assert objective.shape == value.shape == weighed.auxiliary.shape == tensordict.shape
         out = {
             "loss_objective": -objective.mean(),
-            "loss_value": self.value * (value - tensordict["value_target"].squeeze(-1)).square().mean(),
+            "loss_value": self.value / self.value_scale.square * error.square().mean(),
             "loss_entropy": -self.entropy * spread,
             "loss_auxiliary": weighed.auxiliary.mean(),
             "entropy": spread.detach(),
@@ -95,8 +98,8 @@ class Ground:
     Args:
         agent: what is trained.
         batch_shape: environments and steps per batch, ``(N, T)``.
-        C: neighborhood constant.
-        surrogate: soft form of the neighborhood.
+        neighborhood: what the policy's whole step is held in.
+        value_scale: unit of the critic's errors.
         utility: what is maximized.
         optimizers: settings by name; roles that none of them names stay frozen.
         epochs: passes over the batch.
@@ -104,14 +107,17 @@ class Ground:
         segment: steps per segment, the unit that minibatches are drawn from; divides T.
         value: weight of the squared error of the critic.
         entropy: weight of the entropy bonus.
+        share: share of the way to the neighborhood's border that this phase may use, where a guard enforces it: a
+            dream that follows needs the rest.
+        rehearsal: past transitions that the model goes on learning from; ``None`` for none.
     """
 
     def __init__(
         self,
         agent: Agent,
         batch_shape: tuple[int, int],
-        C: float,  # noqa: N803
-        surrogate: Surrogate,
+        neighborhood: Neighborhood,
+        value_scale: ValueScale,
         utility: Utility,
         optimizers: Mapping[str, Adam | None],
         epochs: int,
@@ -119,8 +125,12 @@ class Ground:
         segment: int,
         value: float,
         entropy: float,
+        share: float,
+        rehearsal: Rehearsal | None,
     ) -> None:
         envs, steps = batch_shape
+        if not 0.0 < share <= 1.0:
+            raise ValueError(f"planner.ground.share={share}: a share above 0 and at most 1")
         at_least_one("ground", epochs=epochs, minibatches=minibatches, segment=segment)
         if steps % segment:
             raise ValueError(f"planner.ground.segment={segment} does not divide num_steps={steps}")
@@ -129,20 +139,31 @@ class Ground:
                 f"planner.ground.minibatches={minibatches} does not divide the {envs * steps // segment} segments "
                 f"of a batch (num_envs={envs} x num_steps={steps} / planner.ground.segment={segment})"
             )
+        self.agent, self.neighborhood = agent, neighborhood
         self.epochs, self.minibatches, self.segment = epochs, minibatches, segment
-        self.loss = GroundLoss(agent, utility, surrogate, C, value, entropy)
+        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy)
+        if rehearsal is not None and not utility.uses_model:
+            raise ValueError("planner.ground.rehearsal: without a model that learns it must be null")
         self.optimizers = Optimizers(agent, optimizers, "ground")
+        self.utility, self.rehearsal, self.share = utility, rehearsal, share
 
     def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Updates the agent on ``batch`` ``[N, T]`` with advantages; returns means under ``ground/``."""
         pieces = segments(batch, self.segment)
+        policy = partial(self.agent.log_policy, batch["observation"].flatten(0, 1))
+        watch = self.neighborhood.watch(policy, batch["logits"].flatten(0, 1), self.optimizers, self.share)
         self.optimizers.set_progress(progress)
         mean = Mean()
+        if self.rehearsal is not None:
+            self.rehearsal.add(batch)
         with self.optimizers.training():
-            for _ in range(self.epochs):
-                for indices in torch.randperm(len(pieces)).chunk(self.minibatches):
-                    losses = self.loss(pieces[indices])
-                    self.optimizers.step(losses)
-                    mean.add(losses)
+            for indices in shuffled(len(pieces), self.minibatches, self.epochs):
+                losses = self.loss(pieces[indices])
+                if self.rehearsal is not None:
+                    losses["loss_rehearsal"] = self.rehearsal.loss(self.agent.world_model, self.utility.penalty)
+                self.optimizers.step(losses)
+                mean.add(losses)
+                if not watch.step():
+                    break
         self.optimizers.check()
-        return mean.result("ground")
+        return mean.result("ground") | {f"ground/{key}": value for key, value in watch.close().items()}

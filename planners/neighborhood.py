@@ -1,5 +1,7 @@
 """The importance-ratio neighborhood ``N^C``: its soft forms in an objective, and its exact measurement.
 
+What enforces it, beyond the soft forms, stands in ``planners/guards.py``.
+
 ``N^C(pi) = { pi' : 2 - C <= D_inf(pi, pi') <= D_sup(pi, pi') <= C }`` with ``1 < C < 2`` (Deep SPI, arXiv
 2510.12312, section 3), where ``D_inf`` and ``D_sup`` are the smallest and the largest ratio ``pi'(a|s)/pi(a|s)``
 over the states that ``pi`` visits and the actions that it can take.
@@ -85,3 +87,16 @@ def measure(behavior: Tensor, policy: Tensor, C: float) -> RatioRange:  # noqa: 
     outside = ((ratio < lower) | (ratio > upper)).float().mean()
     kl = (behavior.exp() * torch.where(possible, behavior - policy, torch.zeros_like(policy))).sum(-1).mean()
     return RatioRange(*torch.stack((ratio.min(), ratio.max(), outside, kl)).tolist())
+
+
+def excess(behavior: Tensor, policy: Tensor, C: float) -> float:  # noqa: N803
+    """How far out the farthest ratio is: 0 where the policies agree, 1 on the border, above 1 outside ``N^C``.
+
+    Args:
+        behavior: log-probabilities ``[..., A]`` of the policy that is departed from.
+        policy: log-probabilities ``[..., A]`` of the policy that is measured, on the same states.
+        C: the neighborhood constant.
+    """
+    found = measure(behavior, policy, C)
+    lower, upper = interval(C)
+    return max((found.d_sup - 1.0) / (upper - 1.0), (1.0 - found.d_inf) / (1.0 - lower))

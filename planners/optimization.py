@@ -107,6 +107,11 @@ class Optimizers:
             for parameter in frozen:
                 parameter.requires_grad_(True)
 
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """What this phase trains of ``pi̅ ∘ phi``: the parameters of encoder and heads, as far as they are its."""
+        roles = [role for role in ("encoder", "heads") if role in self.roles]
+        return [p for role in roles for p in self.agent.parameters_of(role)]
+
     def step(self, losses: TensorDictBase) -> None:
         """One step of every optimizer down the sum of the ``loss_*`` entries.
 
@@ -146,6 +151,12 @@ class Optimizers:
         """Restores ``state_dict``."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
+
+
+def shuffled(count: int, minibatches: int, epochs: int) -> Iterator[Tensor]:
+    """Indices of minibatches: in each epoch all of ``count`` once, in a new random order."""
+    for _ in range(epochs):
+        yield from torch.randperm(count).chunk(minibatches)
 
 
 def loss_keys(losses: TensorDictBase) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,15 +15,16 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from planners.agent import Agent
-from planners.dream import Dream
+from planners.certificates import Certificate, Lipschitz, certify
+from planners.dream import Behavior, Dream
+from planners.evidence import Policies, Settings, gather, gather_from_start
 from planners.experience import add_advantages, encode_transitions
 from planners.ground import Ground
-from planners.neighborhood import Clip, Drift, Surrogate, interval, measure
+from planners.guards import build_neighborhood
+from planners.neighborhood import measure
+from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
 from world_models.diagnostics import dead_units, effective_rank, reward_error_on_largest
-
-#: The soft forms of the neighborhood, by their name in ``planner.neighborhood``, built from ``planner.kappa``.
-NEIGHBORHOODS: dict[str, Callable[[float], Surrogate]] = {"clip": lambda kappa: Clip(), "drift": Drift}
 
 
 class Planner:
@@ -34,10 +36,12 @@ class Planner:
         ground: builds the ground phase.
         dream: builds the dream phase; ``None`` for online planners.
         C: neighborhood constant, strictly between 1 and 2.
-        neighborhood: how the neighborhood is held: ``clip`` or ``drift``.
+        neighborhood: how the neighborhood is held: ``clip``, ``drift``, ``stop`` or ``project``.
         kappa: weight of the drift; 1 makes it the clip. Only ``drift`` reads it.
         gamma: discount, in [0, 1].
         lmbda: GAE's lambda, in [0, 1].
+        value_scale: unit of the critic's errors.
+        certificate: how certificates are made.
         hidden: width of the heads' dense layer.
     """
 
@@ -52,33 +56,41 @@ class Planner:
         kappa: float,
         gamma: float,
         lmbda: float,
+        value_scale: ValueScale,
+        certificate: Settings,
         hidden: int,
     ) -> None:
-        interval(C)
         for key, number in (("gamma", gamma), ("planner.lmbda", lmbda)):
             if not 0.0 <= number <= 1.0:
                 raise ValueError(f"{key}={number}: from 0 to 1")
-        if neighborhood not in NEIGHBORHOODS:
-            raise ValueError(f"planner.neighborhood={neighborhood}: no such form; allowed: {', '.join(NEIGHBORHOODS)}")
-        surrogate = NEIGHBORHOODS[neighborhood](kappa)
         if hidden < 1:
             raise ValueError(f"planner.hidden={hidden}: at least 1")
-        self.C, self.gamma, self.lmbda = C, gamma, lmbda
+        self.C, self.gamma, self.lmbda, self.value_scale = C, gamma, lmbda, value_scale
+        self.certificate = certificate
         self.device = next(world_model.parameters()).device
         self.agent = Agent(world_model, hidden).to(self.device)
         self.policy = self.agent.policy()
-        shared: dict[str, Any] = {"agent": self.agent, "batch_shape": batch_shape, "C": C, "surrogate": surrogate}
+        shared: dict[str, Any] = {
+            "agent": self.agent,
+            "batch_shape": batch_shape,
+            "neighborhood": build_neighborhood(neighborhood, C, kappa),
+            "value_scale": value_scale,
+        }
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
+        self.start_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.behavior_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
 
-    def improve(self, batch: TensorDictBase, progress: float, diagnose: bool = False) -> dict[str, float]:
-        """One iteration: advantages, ground, dream, measure.
+    def improve(
+        self, batch: TensorDictBase, progress: float, diagnose: bool = False, certify: bool = False
+    ) -> dict[str, float]:
+        """One iteration: advantages, ground, dream, measure; and, where asked, the certificate of it.
 
         Args:
             batch: experience ``[N, T]`` of the current policy.
             progress: share of training done, in [0, 1].
             diagnose: also evaluate the model and its latents, on this batch before anything learns from it.
+            certify: also give the update's certificate, on this batch; a planner that learns no model has none.
 
         Returns:
             Metrics by name; ``docs/metrics.md`` explains each.
@@ -86,12 +98,60 @@ class Planner:
         self.behavior_heads.load_state_dict(self.agent.heads.state_dict())
         metrics = self._diagnose(batch) if diagnose else {}
         batch = add_advantages(batch, self._value, self.gamma, self.lmbda)
+        self.value_scale.update(batch["value_target"])
         metrics |= self.ground.run(batch, progress)
         with torch.no_grad():
             latent = self.agent.world_model.encode(batch["observation"].flatten(0, 1))
+        behavior = batch["logits"].flatten(0, 1)
+        grounded = self._measure("ground", behavior, latent, metrics)
         if self.dream is not None:
-            metrics |= self.dream.run(latent, self.behavior_heads, progress)
-        return metrics | self._departure(batch, latent)
+            self.start_heads.load_state_dict(self.agent.heads.state_dict())
+            metrics |= self.dream.run(latent, Behavior(self.behavior_heads, behavior), progress)
+            self._measure("dream", grounded, latent, metrics)
+        self._measure("neighborhood", behavior, latent, metrics)
+        if certify and self.learns_model:
+            metrics |= {f"certificate/{key}": value for key, value in self._certify(batch).metrics().items()}
+        return metrics
+
+    @property
+    def learns_model(self) -> bool:
+        """Whether there is a world model to certify: ``ppo`` has one, but never trains it."""
+        return "model" in self.ground.optimizers.roles
+
+    def certify_update(
+        self, batch: TensorDictBase, episodes: TensorDictBase, progress: float, lipschitz: Lipschitz | None = None
+    ) -> Certificate:
+        """Improves once on ``batch``, and certifies that on whole episodes that the update did not see.
+
+        Args:
+            batch: experience ``[N, T]`` of the current policy, to learn from.
+            episodes: transitions ``[M]`` of the current policy, one whole episode after the other, with ``episode``
+                and ``step``.
+            progress: share of training whose learning rates the update has.
+            lipschitz: Lipschitz constants that are known; estimated if ``None``.
+        """
+        settings = self.certificate
+        self.improve(batch, progress)
+        walk = episodes.unsqueeze(0)
+        policies = self._policies(walk["logits"])
+        count = int(episodes["episode"].max()) + 1
+        evidence = gather(
+            self.agent.world_model, policies, walk, self.gamma, self.C, settings.p, settings.horizon, lipschitz, count
+        )
+        if self.dream is not None:
+            start = gather_from_start(self.agent.world_model, policies, episodes, evidence, settings.horizon)
+            evidence = replace(evidence, from_start=start)
+        return certify(evidence)
+
+    def _certify(self, batch: TensorDictBase) -> Certificate:
+        """The certificate of the last update, on the batch ``[N, T]`` that it learnt from."""
+        settings = self.certificate
+        policies = self._policies(batch["logits"])
+        evidence = gather(self.agent.world_model, policies, batch, self.gamma, self.C, settings.p, settings.horizon)
+        return certify(evidence)
+
+    def _policies(self, behavior: Tensor) -> Policies:
+        return Policies(behavior, self.agent.heads if self.dream is None else self.start_heads, self.agent.heads)
 
     @torch.no_grad()
     def encode(self, observation: Tensor) -> Tensor:
@@ -108,11 +168,12 @@ class Planner:
         return self.agent.heads(self.encode(observation)).value
 
     @torch.no_grad()
-    def _departure(self, batch: TensorDictBase, latent: Tensor) -> dict[str, float]:
-        """How far the deployed policy (a moved encoder counts) is from the one that gathered the batch."""
+    def _measure(self, prefix: str, reference: Tensor, latent: Tensor, metrics: dict[str, float]) -> Tensor:
+        """Adds how far the deployed policy is from a reference ``[M, A]``; returns its own log-probabilities."""
         policy = self.agent.heads(latent).logits
-        found = measure(batch["logits"].flatten(0, 1), policy, self.C)
-        return {f"neighborhood/{key}": value for key, value in found._asdict().items()}
+        found = measure(reference, policy, self.C)
+        metrics |= {f"{prefix}/{key}": value for key, value in found._asdict().items()}
+        return policy
 
     @torch.no_grad()
     def _diagnose(self, batch: TensorDictBase) -> dict[str, float]:
@@ -138,6 +199,9 @@ class Planner:
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning needs to go on: parameters and optimizers."""
         state = {"agent": self.agent.state_dict(), "ground": self.ground.optimizers.state_dict()}
+        state["value_scale"] = self.value_scale.state_dict()
+        if self.ground.rehearsal is not None:
+            state["rehearsal"] = self.ground.rehearsal.reservoir.state_dict()
         if self.dream is not None:
             state["dream"] = self.dream.optimizers.state_dict()
         return state
@@ -146,5 +210,8 @@ class Planner:
         """Restores ``state_dict``."""
         self.agent.load_state_dict(state["agent"])
         self.ground.optimizers.load_state_dict(state["ground"])
+        self.value_scale.load_state_dict(state["value_scale"])
+        if self.ground.rehearsal is not None:
+            self.ground.rehearsal.reservoir.load_state_dict(state["rehearsal"])
         if self.dream is not None:
             self.dream.optimizers.load_state_dict(state["dream"])

@@ -27,6 +27,10 @@ class Utility(ABC):
     def __call__(self, advantage: Tensor, losses: TensorDictBase | None) -> Weighed:
         """Advantages ``[...]`` and local losses (``transition``, ``reward``, ``termination``, each ``[...]``)."""
 
+    def penalty(self, losses: TensorDictBase) -> Tensor:
+        """Local losses ``[...]`` by name, weighed and summed to ``[...]``: zero where no model is learnt."""
+        return torch.zeros(losses.shape)
+
 
 class Advantage(Utility):
     """PPO: the advantage alone; no model is learnt."""

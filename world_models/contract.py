@@ -23,12 +23,17 @@ from torchrl.data import TensorSpec
 LOCAL_LOSSES = ("transition", "reward", "termination")
 
 
+class Unsuited(ValueError):
+    """A model can't take what the environment shows; the message says what it needs, or which key to set."""
+
+
 class ImaginedStep(NamedTuple):
     """One dreamt transition; every field has the batch shape of the latent it started from."""
 
     next_latent: Tensor
     reward: Tensor
-    terminated: Tensor
+    termination: Tensor
+    """Probability that the episode ends on arriving in ``next_latent``: whether it does is the dreamer's to draw."""
 
 
 class WorldModel(nn.Module, ABC):
@@ -59,7 +64,11 @@ class WorldModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, observation: Tensor) -> Tensor:
-        """``z = phi(s)``. Observation in its raw dtype (uint8 images stay uint8 until here)."""
+        """``z = phi(s)``. Observation in its raw dtype (uint8 images stay uint8 until here).
+
+        Raises ``Unsuited`` where a model finds out only now that it can't take what the environment shows; what
+        the spec tells is refused in the constructor.
+        """
 
     @abstractmethod
     def transition(self, latent: Tensor, action: Tensor) -> Distribution:
@@ -112,8 +121,7 @@ class WorldModel(nn.Module, ABC):
         """Samples one step of the latent model. Carries no gradient."""
         next_latent = self.transition(latent, action).sample()
         reward = self.reward(latent, action)
-        terminated = torch.bernoulli(self.termination(latent, action, next_latent)).bool()
-        return ImaginedStep(next_latent, reward, terminated)
+        return ImaginedStep(next_latent, reward, self.termination(latent, action, next_latent))
 
     # ------------------------------------------------------------------ parameters by role
 

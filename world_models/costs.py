@@ -40,6 +40,12 @@ def over_dimensions(per_dimension: Tensor, distribution: Distribution, reduction
     return flat.mean(-1) if reduction == "mean" else flat.sum(-1)
 
 
+def over_variables(per_variable: Tensor, distribution: Distribution) -> Tensor:
+    """Mean over one-hot variables: ``[..., *variables]`` to ``[...]``; a latent of one variable has no such axis."""
+    axes = len(distribution.event_shape) - 1
+    return per_variable.flatten(-axes).mean(-1) if axes else per_variable
+
+
 class SmoothL1:
     """The paper's: smooth-L1 between ``z'`` and one reparameterized sample.
 
@@ -107,7 +113,7 @@ class CrossEntropy:
 
     def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
         """Per-transition cost ``[...]``."""
-        return -(next_latent * one_hot_of(distribution).logits).sum(-1).mean(-1)
+        return over_variables(-(next_latent * one_hot_of(distribution).logits).sum(-1), distribution)
 
 
 class Hamming:
@@ -115,7 +121,7 @@ class Hamming:
 
     def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
         """Per-transition cost ``[...]``."""
-        return 1 - (next_latent * one_hot_of(distribution).probs).sum(-1).mean(-1)
+        return over_variables(1 - (next_latent * one_hot_of(distribution).probs).sum(-1), distribution)
 
 
 def one_hot_of(distribution: Distribution) -> OneHotCategorical:
@@ -123,7 +129,7 @@ def one_hot_of(distribution: Distribution) -> OneHotCategorical:
     base = distribution.base_dist if isinstance(distribution, Independent) else distribution
     if not isinstance(base, OneHotCategorical):
         raise ValueError(
-            f"world_model.cost: for one-hot latents (world_model=categorical), not {type(base).__name__}. "
+            f"world_model.cost: for one-hot latents (world_model=categorical or tabular), not {type(base).__name__}. "
             "Allowed here: SmoothL1, Coupling, EnergyScore."
         )
     return base

@@ -162,30 +162,21 @@ class LipschitzReward(ScalarReward):
 
 
 class TerminationHead(nn.Module):
-    """Two hidden layers on ``(z, a, z')``, sigmoid output.
+    """What a model asks of ``D̄``.
 
     ``z'`` alone would not do: in Atari the last frame of a game repeats the one before, so ``z' ~ z`` there.
-
-    Args:
-        latent_shape, num_actions: sizes of the inputs.
-        hidden: width of the hidden layers.
-        initial: probability of an end before training; ends are rare, so a dream starts out going on.
     """
 
-    def __init__(self, latent_shape: Sequence[int], num_actions: int, hidden: int = 128, initial: float = 0.02) -> None:
-        super().__init__()
+    @staticmethod
+    def log_odds(initial: float) -> float:
+        """Log odds of an end before training. Raises ``ValueError`` for what is no probability."""
         if not 0.0 < initial < 1.0:
             raise ValueError(f"world_model.termination.initial={initial}: must lie in (0, 1), e.g. 0.02.")
-        self.event_dims = len(latent_shape)
-        self.trunk = _trunk(2 * math.prod(latent_shape), num_actions, hidden)
-        self.output = nn.Linear(hidden, 1)
-        nn.init.zeros_(self.output.weight)
-        nn.init.constant_(self.output.bias, math.log(initial / (1 - initial)))
+        return math.log(initial / (1 - initial))
 
     def logit(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
         """Log odds of an end ``[...]``."""
-        both = torch.cat([z.flatten(-self.event_dims) for z in (latent, next_latent)], -1)
-        return self.output(self.trunk(both.reshape(-1, both.shape[-1]), action.reshape(-1))).reshape(action.shape)
+        raise NotImplementedError
 
     def forward(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
         """Probability of an end ``[...]``."""
@@ -196,16 +187,44 @@ class TerminationHead(nn.Module):
         raise NotImplementedError
 
 
-class BernoulliTermination(TerminationHead):
+def likelihood_loss(logit: Tensor, terminated: Tensor) -> Tensor:
+    """Negative Bernoulli log-likelihood of ``terminated`` under log odds, in nats; all ``[...]``."""
+    return F.binary_cross_entropy_with_logits(logit, terminated.to(logit.dtype), reduction="none")
+
+
+class DenseTermination(TerminationHead):
+    """Two hidden layers on ``(z, a, z')``, sigmoid output.
+
+    Args:
+        latent_shape, num_actions: sizes of the inputs.
+        hidden: width of the hidden layers.
+        initial: probability of an end before training; ends are rare, so a dream starts out going on.
+    """
+
+    def __init__(self, latent_shape: Sequence[int], num_actions: int, hidden: int = 128, initial: float = 0.02) -> None:
+        super().__init__()
+        odds = self.log_odds(initial)
+        self.event_dims = len(latent_shape)
+        self.trunk = _trunk(2 * math.prod(latent_shape), num_actions, hidden)
+        self.output = nn.Linear(hidden, 1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.constant_(self.output.bias, odds)
+
+    def logit(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
+        """Log odds of an end ``[...]``."""
+        both = torch.cat([z.flatten(-self.event_dims) for z in (latent, next_latent)], -1)
+        return self.output(self.trunk(both.reshape(-1, both.shape[-1]), action.reshape(-1))).reshape(action.shape)
+
+
+class BernoulliTermination(DenseTermination):
     """Trained by likelihood: the probability is calibrated at its best."""
 
     def loss(self, latent: Tensor, action: Tensor, next_latent: Tensor, terminated: Tensor) -> Tensor:
         """Negative Bernoulli log-likelihood ``[...]``, in nats."""
-        logit = self.logit(latent, action, next_latent)
-        return F.binary_cross_entropy_with_logits(logit, terminated.to(logit.dtype), reduction="none")
+        return likelihood_loss(self.logit(latent, action, next_latent), terminated)
 
 
-class AbsoluteTermination(TerminationHead):
+class AbsoluteTermination(DenseTermination):
     """Trained with the paper's ``|D̄ - terminated|``: its best answer is the likelier of 0 and 1."""
 
     def loss(self, latent: Tensor, action: Tensor, next_latent: Tensor, terminated: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor
-from torchrl.data import Bounded, TensorSpec, Unbounded
+from torchrl.data import Bounded, OneHot, TensorSpec, Unbounded
 
 from dreamspi.envs.base import Step, VectorEnv, copy_seeds
 from dreamspi.errors import UserError, unknown
@@ -99,7 +99,7 @@ class GymEnv(VectorEnv):
 def observation_spec(name: str, space: gymnasium.Space) -> TensorSpec:
     """Spec of one observation as ``GymEnv`` returns it."""
     if isinstance(space, spaces.Discrete):
-        return Bounded(0.0, 1.0, shape=(int(space.n),))
+        return OneHot(int(space.n), dtype=torch.float32)
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
         return Unbounded(space.shape)
     if isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:

@@ -11,18 +11,22 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from planners.agent import Agent, log_prob_of
-from planners.dream import Dream, DreamLoss, imagine
+from planners.dream import Behavior, Dream, DreamLoss, imagine
 from planners.dream_env import DreamEnv
-from planners.neighborhood import Clip
+from planners.guards import build_neighborhood
 from planners.optimization import Adam
 from planners.schedules import Schedule
+from planners.value_scale import Reward
 from tests.planners.linear_model import LinearModel
 from tests.planners.test_ground import moved, snapshot
+
+CLIP = build_neighborhood("clip", 1.1, 1.0)
 
 
 def make(agent: Agent, **keys: object) -> Dream:
     settings: dict = {
         "horizon": 4,
+        "ends": "sampled",
         "repeats": 2,
         "epochs": 1,
         "minibatches": 4,
@@ -32,7 +36,7 @@ def make(agent: Agent, **keys: object) -> Dream:
         "entropy": 0.01,
         "optimizers": {"heads": Adam(roles=("heads",), lr=1e-2)},
     } | keys
-    return Dream(agent, (4, 8), 1.1, Clip(), 0.9, 0.95, **settings)
+    return Dream(agent, (4, 8), CLIP, Reward(), 0.9, 0.95, **settings)
 
 
 def starts(agent: Agent, count: int = 32) -> Tensor:
@@ -41,9 +45,14 @@ def starts(agent: Agent, count: int = 32) -> Tensor:
         return agent.world_model.encode(torch.randn(count, 3))
 
 
+def run(dream: Dream, agent: Agent) -> dict[str, float]:
+    start = starts(agent)
+    return dream.run(start, Behavior(copy.deepcopy(agent.heads), agent.heads(start).logits.detach()), 0.0)
+
+
 def test_a_dream_moves_the_heads_and_nothing_else(agent: Agent) -> None:
     before = snapshot(agent)
-    make(agent).run(starts(agent), copy.deepcopy(agent.heads), 0.0)
+    run(make(agent), agent)
     assert moved(agent, before) == {"heads"}
 
 
@@ -53,6 +62,7 @@ def test_a_terminated_dream_is_absorbing() -> None:
     dream = imagine(agent.world_model, agent.heads, starts(agent, 200), 6)
     after = dream["next"]
     ended, alive = after["terminated"].squeeze(-1), dream["alive"]
+    alive = alive.bool()
     assert alive[:, 0].all() and not alive.all()
     torch.testing.assert_close(alive[:, 1:], ~ended[:, :-1])
     assert (after["reward"].squeeze(-1)[~alive] == 0).all()
@@ -66,12 +76,12 @@ def test_what_comes_after_the_end_changes_no_loss() -> None:
     torch.manual_seed(0)
     agent = Agent(LinearModel(ends=0.4), hidden=8)
     dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
-    dead = ~dream["alive"]
+    dead = dream["alive"] == 0
     assert dead.any()
     spoilt = dream.clone()
     for key in ("advantage", "value_target", "latent"):
         spoilt[key][dead] = 1e3
-    loss = DreamLoss(agent.heads, Clip(), 1.1, 0.5, 0.01)
+    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.01)
     for key in ("loss_objective", "loss_value", "loss_entropy"):
         torch.testing.assert_close(loss(dream)[key], loss(spoilt)[key])
 
@@ -93,13 +103,41 @@ def test_advantages_of_a_dream_by_hand() -> None:
             assert float(dream["advantage"][m, h]) == pytest.approx(running, rel=1e-4, abs=1e-5)
 
 
+def test_expected_ends_are_the_mean_of_sampled_ones() -> None:
+    """Weights and returns agree in expectation; without the draw, equal dreams have equal weights."""
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.3), hidden=8)
+    start = starts(agent, 1).expand(4000, -1)
+    returns, spreads = {}, {}
+    for ends in ("sampled", "expected"):
+        dream = imagine(agent.world_model, agent.heads, start, 4, ends)
+        torch.testing.assert_close(dream["alive"].mean(0), 0.7 ** torch.arange(4.0), atol=0.03, rtol=0)
+        gained = (dream["next", "reward"].squeeze(-1) * dream["alive"]).sum(1)
+        returns[ends], spreads[ends] = float(gained.mean()), float(dream["alive"].std(0).max())
+    assert returns["expected"] == pytest.approx(returns["sampled"], abs=0.05)
+    assert spreads["expected"] < 1e-6 < spreads["sampled"]
+
+
+def test_advantages_with_expected_ends_by_hand() -> None:
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.3), hidden=8)
+    dream = make(agent, ends="expected").dream(starts(agent), copy.deepcopy(agent.heads))
+    after = dream["next"]
+    running = torch.zeros(32)
+    for h in reversed(range(4)):
+        value, following = dream["state_value"][:, h, 0], after["state_value"][:, h, 0]
+        delta = after["reward"][:, h, 0] + 0.9 * 0.7 * following - value
+        running = delta + (0.0 if h == 3 else 0.9 * 0.7 * 0.95) * running
+        torch.testing.assert_close(dream["advantage"][:, h, 0], running, rtol=1e-4, atol=1e-5)
+
+
 def test_the_interval_is_that_of_the_reference_policy(agent: Agent) -> None:
     """Against the reference the clip acts at [2 - C, C], whoever dreamt."""
     dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads)).reshape(-1)
     pi = log_prob_of(agent.heads(dream["latent"]).logits, dream["action"]).detach()
     dream["reference_log_prob"] = pi - 0.3  # the policy already is at a ratio of exp(0.3) = 1.35 to the reference
     dream["advantage"] = torch.where(torch.arange(len(dream)) % 2 == 0, 1.0, -1.0).unsqueeze(-1)
-    objective = DreamLoss(agent.heads, Clip(), 1.1, 0.0, 0.0)(dream)["loss_objective"]
+    objective = DreamLoss(agent.heads, CLIP, Reward(), 0.0, 0.0)(dream)["loss_objective"]
     gradient = torch.autograd.grad(objective, agent.heads.actor.weight)[0]
     only_bad = dream.clone()
     only_bad["advantage"] = dream["advantage"].clamp_max(0.0)
@@ -137,6 +175,7 @@ def test_the_environment_keeps_torchrls_contract(agent: Agent) -> None:
     [
         ({"bound": "nobody"}, "allowed: behavior, dreamer"),
         ({"horizon": 0}, "horizon=0"),
+        ({"ends": "never"}, "allowed: expected, sampled"),
         ({"minibatches": 5}, "minibatches=5 does not divide"),
         ({"optimizers": {"x": Adam(roles=("encoder",), lr=1e-3)}}, "heads only"),
     ],

@@ -12,10 +12,13 @@ from torch import Tensor
 from planners.agent import ROLES, Agent
 from planners.experience import add_advantages
 from planners.ground import Ground, GroundLoss, normalize
-from planners.neighborhood import Clip
+from planners.guards import build_neighborhood
 from planners.optimization import Adam
 from planners.utility import Advantage, Auxiliary, Unified, Utility
+from planners.value_scale import Reward
 from tests.planners.linear_model import LinearModel, experience
+
+CLIP = build_neighborhood("clip", 1.1, 1.0)
 
 
 def with_advantages(agent: Agent, **shape: int) -> TensorDict:
@@ -25,9 +28,17 @@ def with_advantages(agent: Agent, **shape: int) -> TensorDict:
 
 
 def make(agent: Agent, utility: Utility, roles: tuple[str, ...], **keys: object) -> Ground:
-    settings: dict = {"epochs": 2, "minibatches": 2, "segment": 4, "value": 0.5, "entropy": 0.01} | keys
+    settings: dict = {
+        "epochs": 2,
+        "minibatches": 2,
+        "segment": 4,
+        "value": 0.5,
+        "entropy": 0.01,
+        "rehearsal": None,
+        "share": 1.0,
+    } | keys
     optimizers = {"only": Adam(roles=roles, lr=1e-2)}
-    return Ground(agent, (4, 8), 1.1, Clip(), utility, optimizers, **settings)
+    return Ground(agent, (4, 8), CLIP, Reward(), utility, optimizers, **settings)
 
 
 def moved(agent: Agent, before: dict[str, Tensor]) -> set[str]:
@@ -62,7 +73,8 @@ def test_at_the_behavior_policy_deepspi_and_deepmdp_have_one_value(agent: Agent)
     """With every ratio 1 the unified utility and the auxiliary losses add up to the same number."""
     batch = with_advantages(agent)
     total = [
-        GroundLoss(agent, utility, Clip(), 1.1, 0.0, 0.0)(batch) for utility in (Unified(0.3, 0.7), Auxiliary(0.3, 0.7))
+        GroundLoss(agent, utility, CLIP, Reward(), 0.0, 0.0)(batch)
+        for utility in (Unified(0.3, 0.7), Auxiliary(0.3, 0.7))
     ]
     sums = [loss["loss_objective"] + loss["loss_auxiliary"] for loss in total]
     torch.testing.assert_close(sums[0], sums[1])
@@ -74,7 +86,7 @@ def test_the_ratio_weighs_the_losses_sample_by_sample(agent: Agent) -> None:
     batch = with_advantages(agent)
     shifted = batch.clone()
     shifted["action_log_prob"] = shifted["action_log_prob"] - torch.linspace(-0.5, 0.5, 32).view(4, 8)
-    loss = GroundLoss(agent, Unified(0.3, 0.7), Clip(), 1.1, 0.0, 0.0)
+    loss = GroundLoss(agent, Unified(0.3, 0.7), CLIP, Reward(), 0.0, 0.0)
     _, losses = loss.believe(shifted)
     assert losses is not None
     utility = normalize(shifted["advantage"].squeeze(-1)) - 0.3 * (losses["reward"] + losses["termination"])
@@ -91,7 +103,7 @@ def test_gradient_against_finite_differences() -> None:
     batch = with_advantages(agent, envs=2, steps=4).apply(lambda t: t.double() if t.is_floating_point() else t)
     agent.double()
     batch["action_log_prob"] = batch["action_log_prob"] - 0.03 * torch.randn(2, 4, dtype=torch.float64)
-    loss = GroundLoss(agent, Unified(0.3, 0.2), Clip(), 1.1, 0.5, 0.01)
+    loss = GroundLoss(agent, Unified(0.3, 0.2), CLIP, Reward(), 0.5, 0.01)
 
     def total() -> Tensor:
         losses = loss(batch)
@@ -118,12 +130,12 @@ def test_every_minibatch_sees_the_parameters_that_the_last_one_left(agent: Agent
     twin = copy.deepcopy(agent)
     batch = with_advantages(agent)
     settings = {"a": Adam(roles=("encoder", "heads"), lr=1e-2), "b": Adam(roles=("model",), lr=1e-2)}
-    keys = {"epochs": 3, "minibatches": 1, "segment": 8, "value": 0.5, "entropy": 0.01}
-    ground = Ground(agent, (4, 8), 1.1, Clip(), Unified(1.0, 1.0), settings, **keys)  # type: ignore[arg-type]
+    keys = {"epochs": 3, "minibatches": 1, "segment": 8, "value": 0.5, "entropy": 0.01, "rehearsal": None, "share": 1.0}
+    ground = Ground(agent, (4, 8), CLIP, Reward(), Unified(1.0, 1.0), settings, **keys)  # type: ignore[arg-type]
     torch.manual_seed(5)
     ground.run(batch, 0.0)
 
-    loss = GroundLoss(twin, Unified(1.0, 1.0), Clip(), 1.1, 0.5, 0.01)
+    loss = GroundLoss(twin, Unified(1.0, 1.0), CLIP, Reward(), 0.5, 0.01)
     groups = [
         [*twin.parameters_of("encoder"), *twin.parameters_of("heads")],
         list(twin.parameters_of("model")),

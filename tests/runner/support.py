@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import random
 import sys
+import zipfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from omegaconf import DictConfig
+from torchrl.checkpoint import StateDictCheckpointAdapter
 
 from dreamspi.checkpoints import CheckpointStore, load
 from dreamspi.config import compose
@@ -126,6 +129,38 @@ def states(checkpoint: Path) -> dict[str, Any]:
 def last_states(run_dir: Path) -> dict[str, Any]:
     """``states`` of the newest checkpoint of a run."""
     return states(CheckpointStore(run_dir / "checkpoints", keep=1, best_metric="return").paths()[0])
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory with its content."""
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def rewritten(path: Path, change: dict[str, bytes]) -> None:
+    """A checkpoint with members replaced or added, and sound checksums."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()} | change
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+
+
+#: What a checkpoint is written as, one after the other.
+PARTS = ("tensors", "archive")
+
+
+def fill_disk(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on there is no space for one part of a checkpoint: it is written to ``/dev/full``, where the system
+    refuses every byte as it does on a full disk."""
+    if part == "tensors":
+        monkeypatch.setattr(StateDictCheckpointAdapter, "state_torch", "/dev/full")
+        return
+    original = zipfile.ZipFile
+
+    def opened(path: Any, mode: str = "r", **keys: Any) -> zipfile.ZipFile:
+        return original("/dev/full" if mode == "w" else path, mode, **keys)
+
+    monkeypatch.setattr(zipfile, "ZipFile", opened)
 
 
 def assert_same_bits(mine: Any, theirs: Any, where: str = "") -> None:

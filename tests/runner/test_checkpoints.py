@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import pickle
+import resource
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -16,6 +19,7 @@ import torch
 
 from dreamspi.checkpoints import CheckpointStore, Damaged, load, verify
 from dreamspi.errors import UserError
+from tests.runner.support import PARTS, files_of, fill_disk, rewritten
 
 
 class Component:
@@ -44,8 +48,16 @@ def save(store: CheckpointStore, step: int, value: float | None = None, number: 
 
 def restored(store: CheckpointStore) -> tuple[float, dict[str, Any]]:
     one = Component()
-    info = store.load_newest({"one": one, "two": Component()})
+    path, info = store.load_newest({"one": one, "two": Component()})
+    assert path == store.path(info["step"])
     return float(one.state["tensor"][0]), info
+
+
+def best(store: CheckpointStore) -> str:
+    one = Component()
+    path, info = store.load_best({"one": one})
+    assert one.state["tensor"][0] == info["step"]
+    return path.name
 
 
 def names(store: CheckpointStore) -> list[str]:
@@ -60,7 +72,7 @@ def test_what_is_saved_is_loaded(store: CheckpointStore) -> None:
     mine = Component(7.5)
     store.save(10, {"one": mine}, {"games": 3, "scores": {"returns": [0.1, 1e300]}})
     theirs = Component()
-    info = store.load_newest({"one": theirs})
+    _, info = store.load_newest({"one": theirs})
     assert info == {"step": 10, "games": 3, "scores": {"returns": [0.1, 1e300]}}
     assert torch.equal(theirs.state["tensor"], mine.state["tensor"])
     assert theirs.state["facts"] == mine.state["facts"]
@@ -70,11 +82,12 @@ def test_keeps_the_newest_and_the_best(store: CheckpointStore) -> None:
     for step, value in ((1, 0.0), (2, 9.0), (3, None), (4, 5.0), (5, 8.9), (6, -1.0)):
         save(store, step, value)
     assert names(store) == [name(2), name(5), name(6)]
-    best, newest = store.best(), store.newest()
-    assert best is not None and best.name == name(2)
-    assert newest is not None and newest.name == name(6)
+    assert best(store) == name(2)
+    assert store.newest() == store.path(6)
     save(store, 7, 9.5)
     assert names(store) == [name(6), name(7)]
+    save(store, 8, 9.5)
+    assert best(store) == name(8), "of two equals the newer"
 
 
 def test_saving_a_step_again_replaces_it(store: CheckpointStore) -> None:
@@ -109,6 +122,53 @@ def test_a_kill_while_writing_leaves_the_last_one(
     assert names(again) == [name(1), name(3)], "what was half-written goes, and counts for nothing"
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_a_full_disk_leaves_the_last_one(part: str, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is told as what it is, by whatever is written: torch alone would speak of an unexpected position."""
+    save(store, 1)
+    before = files_of(store.directory)
+    with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
+        fill_disk(part, patch)
+        save(store, 2)
+    assert caught.value.errno == errno.ENOSPC
+    assert files_of(store.directory) == before, "nothing half-written takes up space either"
+    assert restored(store)[0] == 1.0
+    save(store, 2)
+    assert names(store) == [name(1), name(2)]
+
+
+def test_a_file_that_may_not_grow(store: CheckpointStore) -> None:
+    """The same by a limit of the system's, which cuts the file of tensors short in its midst."""
+    save(store, 1)
+    large = {"one": Component(), "two": Component()}
+    large["one"].state["tensor"] = torch.zeros(100_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError) as caught:
+            store.save(2, large, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert names(store) == [name(1)] and restored(store)[0] == 1.0
+
+
+def test_no_space_to_unpack_is_no_damage(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a full disk of temporary files would have a good checkpoint skipped, and then removed."""
+    save(store, 1)
+    save(store, 2)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(shutil, "copyfileobj", full)
+        restored(store)
+    save(store, 3)
+    assert names(store) == [name(2), name(3)]
+
+
 def _flipped(content: bytes, position: int) -> bytes:
     return content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :]
 
@@ -133,7 +193,8 @@ def test_a_damaged_one_is_skipped_for_the_one_before(damage: Any, store: Checkpo
     newest.write_bytes(damage(newest.read_bytes()))
     with pytest.raises(Damaged, match=str(newest)):
         verify(newest)
-    with pytest.warns(UserWarning, match=f"{newest}: .* It is skipped for the one before") as caught:
+    used = f"It is skipped, {store.path(1)} is used instead"
+    with pytest.warns(UserWarning, match=rf"^{newest}: damaged: .*\. {used}\.$") as caught:
         assert restored(store)[0] == 1.0
     assert len(caught) == 1
     found = store.newest()
@@ -141,6 +202,17 @@ def test_a_damaged_one_is_skipped_for_the_one_before(damage: Any, store: Checkpo
     save(store, 3)
     save(store, 4)
     assert names(store) == [name(3), name(4)], "the damaged one is neither kept nor counted as the best"
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: _flipped(content, len(content) // 2)])
+def test_a_damaged_best_is_skipped_for_the_next_best(damage: Any, store: CheckpointStore) -> None:
+    """Whether its return can still be read or not: it may have been the best."""
+    save(store, 1, value=9.0)
+    for step, value in ((2, 7.0), (3, 8.0)):
+        save(CheckpointStore(store.directory, keep=3, best_metric="return"), step, value)
+    store.path(1).write_bytes(damage(store.path(1).read_bytes()))
+    with pytest.warns(UserWarning, match=f"{store.path(1)}: damaged.* {store.path(3)} is used instead"):
+        assert best(store) == name(3)
 
 
 def test_every_byte_matters_or_is_not_read(store: CheckpointStore) -> None:
@@ -159,10 +231,13 @@ def test_every_byte_matters_or_is_not_read(store: CheckpointStore) -> None:
 
 
 def test_nothing_to_go_on_from(store: CheckpointStore) -> None:
-    with pytest.raises(UserError, match=f"{store.directory}: no good checkpoint to go on from"):
+    with pytest.raises(UserError, match=f"{store.directory}: holds no good checkpoint\\."):
         store.load_newest({"one": Component()})
-    assert store.newest() is None and store.best() is None and store.paths() == []
-    save(store, 1).write_bytes(b"")
+    assert store.newest() is None and store.paths() == []
+    save(store, 1)
+    with pytest.raises(UserError, match=f"{store.directory}: holds no good checkpoint with a return\\."):
+        best(store)  # no game has ended, so none is better than another
+    store.path(1).write_bytes(b"")
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(UserError, match="no good checkpoint"):
         restored(store)
 
@@ -188,15 +263,6 @@ class Malicious:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (self.mark,))
-
-
-def rewritten(path: Path, change: dict[str, bytes]) -> None:
-    """The archive with members replaced or added, and sound checksums."""
-    with zipfile.ZipFile(path) as archive:
-        members = {member: archive.read(member) for member in archive.namelist()} | change
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, content in members.items():
-            archive.writestr(member, content)
 
 
 def saved(content: object) -> bytes:

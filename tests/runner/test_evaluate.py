@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +16,14 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.data import Unbounded
 
+from dreamspi.checkpoints import Checkpoint
 from dreamspi.cli import main
 from dreamspi.envs.base import Step, VectorEnv
 from dreamspi.evaluate import FPS, Film, iqm, play, statistics
 from dreamspi.train import train
 from planners.agent import Agent
 from tests.planners.linear_model import LinearModel
-from tests.runner.support import configured
+from tests.runner.support import configured, rewritten
 
 
 class Countdown(VectorEnv):
@@ -151,22 +153,44 @@ def test_json_in_place_of_the_text(run: Path, capsys: pytest.CaptureFixture[str]
     assert "maze  deterministic  deepspi  seed 0" in out and "n = 1, no interval" in out
 
 
-def test_checkpoints_by_name_and_by_path(run: Path) -> None:
-    paths = sorted((run / "checkpoints").iterdir())
-    assert evaluated(run)["checkpoint"] == str(paths[-1])
-    assert evaluated(run, f"checkpoint={paths[0]}")["env_steps"] == 64
-    assert evaluated(run, "checkpoint=best")["checkpoint"] in map(str, paths)
+def with_return(path: Path, value: float) -> None:
+    """Gives a checkpoint another training return."""
+    manifest = Checkpoint.manifest(path)
+    manifest["metadata"]["return"] = value
+    rewritten(path, {"manifest.json": json.dumps(manifest).encode()})
+
+
+def test_checkpoints_by_name_and_by_path(run: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(run, tmp_path / "run"))
+    first, last = sorted((mine / "checkpoints").iterdir())
+    with_return(first, 2.0)
+    with_return(last, 1.0)
+    assert evaluated(mine)["checkpoint"] == str(last)
+    assert evaluated(mine, "checkpoint=best")["checkpoint"] == str(first)
+    assert evaluated(mine, f"checkpoint={first}")["env_steps"] == 64
+
+
+def test_a_damaged_checkpoint_is_told_of(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a warning that names it and the one that is played with; the result names the latter as well."""
+    mine = Path(shutil.copytree(run, tmp_path / "run"))
+    first, last = sorted((mine / "checkpoints").iterdir())
+    with_return(first, 1.0)
+    last.write_bytes(last.read_bytes()[:-1])
+    for which in ("newest", "best"):
+        with pytest.warns(UserWarning, match=f"{last}: damaged: .* It is skipped, {first} is used instead"):
+            result = evaluated(mine, f"checkpoint={which}")
+        assert (result["checkpoint"], result["env_steps"]) == (str(first), 64)
+        assert f"{first} (64 steps)" in capsys.readouterr().out
+    assert last.exists(), "an evaluation removes nothing"
 
 
 def test_the_video_is_the_real_game(run: Path) -> None:
-    """Its first picture shows the walker at the start, its length is that of the first game of copy 0."""
-    result = evaluated(run, "video=true")
+    """Its first picture shows the walker at the start, its length is that of the game."""
+    result = evaluated(run, "video=true", "episodes=1")
     assert result["video"] == str(run / "video.mp4")
     frames = imageio.imread(run / "video.mp4", plugin="FFMPEG")
-    short = evaluated(run)
-    assert short["returns"] == result["returns"], "filming changes nothing"
-    lengths = [len(frames) - 1 - FPS]
-    assert 1 <= lengths[0] <= 40
+    assert evaluated(run, "episodes=1")["returns"] == result["returns"], "filming changes nothing"
+    assert len(frames) - 1 - FPS == result["mean_length"]
     assert frames.shape[1:] == (210, 336, 3)
     cell = frames[0].reshape(5, 42, 8, 42, 3).mean((1, 3, 4))
     row, column = np.unravel_index(cell.argmax(), cell.shape)

@@ -33,7 +33,7 @@ def test_answers_without_torch(words: list[str], code: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_packages_must_be_ours(tmp_path: object) -> None:
+def test_the_packages_must_be_ours() -> None:
     """Another package is called ``world_models`` too: whoever has it before ours is told so."""
     program = (
         "import sys, pathlib; pathlib.Path('world_models').mkdir(); pathlib.Path('world_models/__init__.py').touch();"

@@ -10,7 +10,7 @@ import pytest
 
 from dreamspi.cli import main
 from dreamspi.collection import Collection
-from tests.runner.support import tiny
+from tests.runner.support import fill_disk, tiny
 
 
 def multirun(*words: str) -> tuple[int, list[Path]]:
@@ -57,6 +57,14 @@ def test_a_job_that_diverges_leaves_the_others_going(
     assert code == 3
     assert [(run / "summary.json").exists() for run in runs] == [False, True]
     assert "is not finite, after 0 steps" in capsys.readouterr().err
+
+
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each job, as in a single run, and not Hydra's traceback."""
+    fill_disk("tensors", monkeypatch)
+    code, _ = multirun("seed=1,2")
+    assert code == 2
+    assert capsys.readouterr().err == "dreamspi: no space left on the disk; last good checkpoint: none.\n" * 2
 
 
 def test_everything_is_checked_before_the_first_job(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,17 +13,17 @@ import pytest
 from dreamspi.catalogue import options
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.cli import main
-from tests.runner.support import tiny, trained
+from tests.runner.support import PARTS, assert_same_run, files_of, fill_disk, tiny, trained
 
 
 def everything(directory: Path) -> set[Path]:
     return set(directory.rglob("*"))
 
 
-def refused(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line that the command line answers with, having left nothing behind."""
     before = everything(Path.cwd())
-    assert main(words) == code
+    assert main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("dreamspi: ") and err.endswith("\n") and err.count("\n") == 1, err
@@ -41,8 +41,8 @@ def train_words(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("trian", ["trian: no such command. Did you mean train?", "Commands: train, evaluate, list"]),
-        ("play now", ["play: no such command", "train, evaluate, list"]),
+        ("trian", ["trian: no such command. Did you mean train?", "Commands: train, evaluate, certify, list"]),
+        ("play now", ["play: no such command", "train, evaluate, certify, list"]),
         ("list planers", ["list=planers", "Did you mean planners", "envs, world_models, planners, experiments"]),
         ("train seed", ["seed: not understood", "key=value"]),
         ("train seed =1", ["not understood", "without spaces"]),
@@ -53,6 +53,9 @@ def train_words(*words: str) -> list[str]:
         ("train planner=ppo,deepspi", ["several values for one key are a multi-run: add -m"]),
         ("train -m seed=1,two", ["seed=two: must be a whole number"]),
         ("train -m resume=nowhere", ["nowhere: no such run directory"]),
+        ("train log_every=4 certify_every=6", ["certify_every=6: must be a multiple of log_every=4"]),
+        ("train planner.dream.ends=never", ["planner.dream.ends=never", "expected, sampled"]),
+        ("train planner.ground.share=0", ["planner.ground.share=0"]),
         ("train resume=nowhere", ["nowhere: no such run directory"]),
         ("train resume=.", [".: not a run directory, it holds no config.yaml"]),
         ("evaluate episodes=3", ["run=<run_dir> is missing"]),
@@ -101,7 +104,7 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("planner.hidden=wide", ["planner.hidden=wide: must be a whole number"]),
         ("planner.C=[1.1]", ["planner.C=[1.1]: must be a number"]),
         ("device=[cpu]", ["device=['cpu']: must be a word"]),
-        ("planner.neighborhood=hard", ["planner.neighborhood=hard", "clip, drift"]),
+        ("planner.neighborhood=hard", ["planner.neighborhood=hard", "clip, drift, stop, project"]),
         # ranges
         ("seed=-1", ["seed=-1: must be a whole number from 0 to 2^32 - 1"]),
         ("seed=4294967296", ["seed=4294967296: must be a whole number from 0 to 2^32 - 1"]),
@@ -168,20 +171,49 @@ def test_a_full_disk(named: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "5 MB free on its disk, a run needs 200 MB at least" in message
 
 
-def test_a_disk_that_fills_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_a_disk_that_fills_up(part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The run is broken off with its checkpoints in order, and can go on once there is space."""
-    save, saved = CheckpointStore.save, []
+    save, left = CheckpointStore.save, []
 
-    def full(*arguments: Any) -> Path:
-        saved.append(arguments)
-        if len(saved) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return save(*arguments)
+    def full(store: CheckpointStore, *arguments: Any) -> Path:
+        if store.paths():
+            left.append(files_of(store.directory))
+            fill_disk(part, patch)
+        return save(store, *arguments)
 
-    monkeypatch.setattr(CheckpointStore, "save", full)
-    assert main(["train", *tiny(iterations=3, checkpoint=1), "run_dir=run"]) == 2
-    assert capsys.readouterr().err == "dreamspi: no space left on the disk; the last good checkpoint is still there.\n"
+    words = tiny("env.max_steps=9", iterations=3, checkpoint=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointStore, "save", full)
+        assert main(["train", *words, "run_dir=run"]) == 2
+    good = "run/checkpoints/checkpoint-000000000032.torchrl"
+    assert capsys.readouterr().err == f"dreamspi: no space left on the disk; last good checkpoint: {good}.\n"
+    assert left == [files_of(Path("run/checkpoints"))]
     assert main(["train", "resume=run"]) == 0
+    assert main(["train", *words, "run_dir=other"]) == 0
+    assert_same_run(Path("run"), Path("other"))
+
+
+def test_a_disk_that_fills_up_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fill_disk("tensors", monkeypatch)
+    assert main(["train", *tiny(), "run_dir=run"]) == 2
+    assert capsys.readouterr().err == "dreamspi: no space left on the disk; last good checkpoint: none.\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_elsewhere(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An evaluation that can't write its result, or a share of the disk that is used up."""
+
+    def full(*_: Any) -> None:
+        raise OSError(number, "the system's words")
+
+    trained(Path("run"))
+    monkeypatch.setattr("dreamspi.evaluate.write_atomically", full)
+    capsys.readouterr()
+    assert main(["evaluate", "run=run", "episodes=1", "json=result.json"]) == 2
+    assert capsys.readouterr().err == "dreamspi: no space left on the disk.\n"
 
 
 def test_a_failed_start_does_not_take_the_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,7 +261,8 @@ def test_a_run_whose_checkpoints_are_all_damaged(tmp_path: Path, capsys: pytest.
     capsys.readouterr()
     with pytest.warns(UserWarning, match="damaged"):
         assert main(["train", "resume=run"]) == 2
-    assert "run/checkpoints: no good checkpoint to go on from" in capsys.readouterr().err
-    message = refused(["evaluate", "run=run"], capsys)
-    assert message == "run: has no good checkpoint yet (checkpoint=newest)."
+    assert capsys.readouterr().err == "dreamspi: run/checkpoints: holds no good checkpoint.\n"
+    with pytest.warns(UserWarning, match="damaged"):
+        message = refused(["evaluate", "run=run"], capsys)
+    assert message == "run/checkpoints: holds no good checkpoint."
     assert "checkpoint=nowhere" in refused(["evaluate", "run=run", "checkpoint=nowhere"], capsys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.world_models.support import ACTIONS, NAMES, build, observation_spec
+from tests.world_models.support import ACTIONS, NAMES, build, build_for_any, observation_spec
 from world_models.contract import LOCAL_LOSSES
 
 CHAIN = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])
@@ -34,7 +34,7 @@ def train(model, updates, lr=2e-3):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_learns_a_chain(name):
-    model = build(name, observation_spec("flat"))
+    model = build_for_any(name, "flat", "one_hot")
     now, action, reward, then, terminated = chain()
     with torch.no_grad():
         before = model.local_losses(model.encode(now), action, reward, model.encode(then), terminated)

@@ -1,0 +1,53 @@
+"""``key=value`` words of the small commands, read into a ``NamedTuple`` of typed options."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from dreamspi.errors import UserError, unknown
+from dreamspi.overrides import parse
+
+T = TypeVar("T")
+
+#: How a type is told to a user.
+_CALLED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def read_options(words: list[str], kind: type[T], run_missing: str) -> T:
+    """Options of type ``kind`` (a ``NamedTuple`` with a field ``run``) from ``key=value`` words.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type, or no ``run``.
+    """
+    hints = get_type_hints(kind)
+    given: dict[str, Any] = {}
+    for override in parse(words):
+        key = override.key_or_group
+        if key not in hints:
+            raise unknown("key", key, tuple(hints))
+        given[key] = _converted(key, override.value(), hints[key])
+    if not given.get("run"):
+        raise UserError(f"run=<run_dir> is missing: {run_missing}")
+    return kind(**given)
+
+
+def _converted(key: str, value: Any, hint: Any) -> Any:
+    allowed = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in allowed:
+        return None
+    (wanted,) = [kind for kind in allowed if kind is not type(None)]
+    if wanted is str:
+        return str(value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise UserError(f"{key}={value}: must be {_CALLED[wanted]}.")
+    return value
+
+
+def check_json(json: str | None) -> None:
+    """Raises unless ``json=`` names a file in a directory that exists, or is ``-`` or null."""
+    if json not in (None, "-") and not Path(str(json)).resolve().parent.is_dir():
+        raise UserError(f"json={json}: there is no directory {Path(str(json)).resolve().parent}.")

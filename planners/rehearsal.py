@@ -1,0 +1,117 @@
+"""Rehearsal: the model goes on learning from what the policy no longer does.
+
+The local losses need only be small where the behavior policy goes, but a model that forgets what it once saw
+there (a failure that is now avoided, a reward that is now declined) lets the next dream find it attractive
+again. A rehearsal keeps a uniform sample of all experience so far and adds its local losses to the ground
+phase, outside the ratio and the clip: they are supervised facts about the world, not about the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from planners.optimization import at_least_one
+from world_models.contract import WorldModel
+
+#: What a transition needs for its local losses.
+PATHS = (("observation",), ("action",), ("next", "observation"), ("next", "reward"), ("next", "terminated"))
+
+
+class Reservoir:
+    """A uniform sample, without replacement, of all transitions seen (Vitter 1985, Algorithm R).
+
+    Args:
+        capacity: transitions kept.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.seen = 0
+        self.kept: TensorDict | None = None
+
+    def __len__(self) -> int:
+        return min(self.seen, self.capacity)
+
+    @torch.no_grad()
+    def extend(self, transitions: TensorDictBase) -> None:
+        """Offers transitions ``[M]``: the i-th one ever seen is kept with probability ``capacity / i``."""
+        transitions = transitions.select(*PATHS).cpu()
+        if self.kept is None:
+            self.kept = _room_for(transitions, self.capacity)
+        ordinal = torch.arange(self.seen, self.seen + len(transitions))
+        slot = torch.where(ordinal < self.capacity, ordinal, (torch.rand(len(ordinal)) * (ordinal + 1)).long())
+        self.seen += len(transitions)
+        taken = slot < self.capacity
+        last = torch.full((self.capacity,), -1)  # of several that take one slot, the last stays
+        last.scatter_reduce_(0, slot[taken], torch.arange(len(slot))[taken], "amax")
+        slots = (last >= 0).nonzero().squeeze(-1)
+        self.kept[slots] = transitions[last[slots]]
+
+    def sample(self, count: int) -> TensorDict:
+        """``count`` transitions, drawn with replacement. At least one must have been seen."""
+        assert self.kept is not None
+        return self.kept[torch.randint(len(self), (count,))]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept, by name, and how many were seen."""
+        kept = {} if self.kept is None else {".".join(path): self.kept[path][: len(self)] for path in PATHS}
+        return {"seen": self.seen, "kept": kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores ``state_dict``."""
+        self.seen, self.kept = state["seen"], None
+        if self.seen:
+            kept = TensorDict({tuple(name.split(".")): value for name, value in state["kept"].items()}, len(self))
+            self.kept = _room_for(kept, self.capacity)
+            self.kept[: len(self)] = kept
+
+
+def _room_for(transitions: TensorDictBase, capacity: int) -> TensorDict:
+    return TensorDict(
+        {key: transitions[key].new_zeros(capacity, *transitions[key].shape[1:]) for key in PATHS}, capacity
+    )
+
+
+class Rehearsal:
+    """Local losses on past transitions, beside each minibatch of the ground phase.
+
+    Args:
+        capacity: transitions kept in memory, each with two observations.
+        transitions: drawn for each minibatch.
+        weight: of their losses, on top of ``alpha_R`` and ``alpha_P``.
+    """
+
+    def __init__(self, capacity: int, transitions: int, weight: float) -> None:
+        at_least_one("ground.rehearsal", capacity=capacity, transitions=transitions)
+        if weight < 0:
+            raise ValueError(f"planner.ground.rehearsal.weight={weight}: the weight of a loss is at least 0")
+        self.transitions, self.weight = transitions, weight
+        self.reservoir = Reservoir(capacity)
+
+    def add(self, batch: TensorDictBase) -> None:
+        """Takes note of a batch of real experience ``[N, T]``."""
+        self.reservoir.extend(batch.flatten(0, 1))
+
+    def loss(self, world_model: WorldModel, penalty: Callable[[TensorDictBase], Tensor]) -> Tensor:
+        """Weighted mean penalty of a sample of past transitions; with gradient into encoder and model.
+
+        Args:
+            world_model: what learns.
+            penalty: from local losses ``[M]`` by name to one loss ``[M]``, as the utility weighs them.
+        """
+        past = self.reservoir.sample(self.transitions).to(next(world_model.parameters()).device)
+        after = past["next"]
+        latent, next_latent = world_model.encode(torch.cat((past["observation"], after["observation"]))).chunk(2)
+        losses = world_model.local_losses(
+            latent,
+            past["action"],
+            after["reward"].squeeze(-1),
+            world_model.target(next_latent, after["observation"]),
+            after["terminated"].squeeze(-1),
+        )
+        return self.weight * penalty(losses).mean()

@@ -1,0 +1,128 @@
+"""Rehearsal: a uniform sample of everything seen, that survives a checkpoint, and teaches encoder and model alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from planners.agent import Agent
+from planners.rehearsal import Rehearsal, Reservoir
+from planners.utility import Advantage, Unified
+from tests.planners.linear_model import experience
+from tests.planners.test_ground import make, moved, snapshot, with_advantages
+
+
+def numbered(first: int, count: int) -> TensorDict:
+    """Transitions whose reward is their number."""
+    number = torch.arange(first, first + count, dtype=torch.float32).unsqueeze(-1)
+    after = {"observation": number + 1, "reward": number, "terminated": number < 0}
+    return TensorDict(
+        {"observation": number, "action": torch.zeros(count, dtype=torch.long), "next": after}, batch_size=count
+    )
+
+
+def kept(reservoir: Reservoir) -> list[int]:
+    assert reservoir.kept is not None
+    return reservoir.kept["next", "reward"][: len(reservoir), 0].long().tolist()
+
+
+def test_everything_is_kept_until_it_is_full() -> None:
+    reservoir = Reservoir(10)
+    reservoir.extend(numbered(0, 4))
+    reservoir.extend(numbered(4, 5))
+    assert kept(reservoir) == list(range(9)) and len(reservoir) == 9
+    reservoir.extend(numbered(9, 30))
+    assert len(reservoir) == 10 and len(set(kept(reservoir))) == 10, "nothing is kept twice"
+
+
+def test_each_transition_is_kept_with_the_same_probability() -> None:
+    """200 transitions in four batches, 20 places: 1 in 10 each, whenever it came (3.9 standard deviations)."""
+    torch.manual_seed(0)
+    count, runs = torch.zeros(200), 3000
+    for _ in range(runs):
+        reservoir = Reservoir(20)
+        for first in range(0, 200, 50):
+            reservoir.extend(numbered(first, 50))
+        count[kept(reservoir)] += 1
+    share = count / runs
+    assert share.sum() == pytest.approx(20.0)
+    assert (share - 0.1).abs().max() < 3.9 * (0.1 * 0.9 / runs) ** 0.5
+    assert float(share[:50].mean()) == pytest.approx(float(share[150:].mean()), abs=0.004)
+
+
+def test_a_transition_stays_whole() -> None:
+    torch.manual_seed(0)
+    reservoir = Reservoir(8)
+    for first in range(0, 100, 10):
+        reservoir.extend(numbered(first, 10))
+    drawn = reservoir.sample(50)
+    assert torch.equal(drawn["observation"], drawn["next", "reward"])
+    assert torch.equal(drawn["next", "observation"], drawn["next", "reward"] + 1)
+
+
+@pytest.mark.parametrize("seen", [0, 5, 30])
+def test_state_goes_on_where_it_was(seen: int) -> None:
+    whole, resumed = Reservoir(12), Reservoir(12)
+    if seen:
+        torch.manual_seed(0)
+        whole.extend(numbered(0, seen))
+    resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
+    for reservoir in (whole, resumed):
+        torch.manual_seed(1)
+        reservoir.extend(numbered(seen, 20))
+    assert kept(resumed) == kept(whole) and resumed.seen == whole.seen == seen + 20
+
+
+def test_it_teaches_encoder_and_model_beside_the_objective(agent: Agent) -> None:
+    rehearsal = Rehearsal(capacity=16, transitions=8, weight=2.0)
+    rehearsal.add(experience(agent))
+    utility = Unified(0.3, 0.7)
+    torch.manual_seed(5)
+    loss = rehearsal.loss(agent.world_model, utility.penalty)
+    torch.manual_seed(5)
+    past = rehearsal.reservoir.sample(8)
+    model, after = agent.world_model, past["next"]
+    losses = model.local_losses(
+        model.encode(past["observation"]),
+        past["action"],
+        after["reward"].squeeze(-1),
+        model.encode(after["observation"]),
+        after["terminated"].squeeze(-1),
+    )
+    expected = 0.3 * (losses["reward"] + losses["termination"]) + 0.7 * losses["transition"]
+    torch.testing.assert_close(loss, 2.0 * expected.mean())
+    loss.backward()
+    grown = {
+        role for role in ("encoder", "model", "heads") if any(p.grad is not None for p in agent.parameters_of(role))
+    }
+    assert grown == {"encoder", "model"}
+
+
+def test_a_ground_phase_with_rehearsal_moves_no_heads(agent: Agent) -> None:
+    before = snapshot(agent)
+    rehearsal = Rehearsal(capacity=100, transitions=8, weight=1.0)
+    ground = make(agent, Unified(1.0, 1.0), ("encoder", "model"), rehearsal=rehearsal)
+    metrics = ground.run(with_advantages(agent), 0.0)
+    assert moved(agent, before) == {"encoder", "model"}
+    assert metrics["ground/loss_rehearsal"] > 0 and rehearsal.reservoir.seen == 32
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"capacity": 0}, "planner.ground.rehearsal.capacity=0"),
+        ({"transitions": 0}, "planner.ground.rehearsal.transitions=0"),
+        ({"weight": -1.0}, "planner.ground.rehearsal.weight=-1"),
+    ],
+)
+def test_wrong_settings(keys: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Rehearsal(**({"capacity": 10, "transitions": 2, "weight": 1.0} | keys))
+
+
+def test_a_planner_without_a_model_has_nothing_to_rehearse(agent: Agent) -> None:
+    with pytest.raises(ValueError, match="must be null"):
+        make(agent, Advantage(), ("encoder", "heads"), rehearsal=Rehearsal(10, 2, 1.0))
