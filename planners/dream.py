@@ -99,10 +99,11 @@ class DreamLoss(LossModule):
     policy: ``ratio = pi / pi_dreamt`` is clipped to ``[2 - C, C] * pi_reference / pi_dreamt``, so that the step
     away from the reference is bounded as a whole, however many dreams it took.
 
-    Reads the keys ``reads``. Returns scalars ``loss_objective``, ``loss_value``, ``loss_entropy``, ``entropy``.
+    Reads ``in_keys``, returns the scalars ``out_keys``.
     """
 
-    reads = ("latent", "action", "action_log_prob", "reference_log_prob", "advantage", "value_target", "alive")
+    in_keys = ["latent", "action", "action_log_prob", "reference_log_prob", "advantage", "value_target", "alive"]
+    out_keys = ["loss_objective", "loss_value", "loss_entropy", "entropy"]
 
     def __init__(
         self, heads: Heads, neighborhood: Neighborhood, value_scale: ValueScale, value: float, entropy: float
@@ -222,7 +223,7 @@ class Dream:
         mean = Mean()
         for _ in range(self.repeats):
             dream = self.dream(start, behavior.heads)
-            learnt_from = dream.select(*self.loss.reads)
+            learnt_from = dream.select(*self.loss.in_keys)
             with self.optimizers.training():
                 for indices in shuffled(dream.numel(), self.minibatches, self.epochs):
                     losses = self.loss(learnt_from[indices // self.horizon, indices % self.horizon])

@@ -30,11 +30,22 @@ def normalize(advantage: Tensor) -> Tensor:
 class GroundLoss(LossModule):
     """Losses on a minibatch of real segments ``[S, L]``.
 
-    Reads ``observation``, ``action``, ``action_log_prob``, ``advantage``, ``value_target`` and
-    ``next.{observation, reward, done, terminated}``. Returns scalars: ``loss_objective``, ``loss_value``,
-    ``loss_entropy``, ``loss_auxiliary``, and for the log ``entropy``, ``clip_fraction``, and the mean local
-    losses ``local_{transition, reward, termination}``.
+    Reads ``in_keys``; a utility that uses no model leaves those under ``next`` alone. Returns the scalars ``out_keys``
+    and, with a model, the mean local losses ``local_{transition, reward, termination}``.
     """
+
+    in_keys = [
+        "observation",
+        "action",
+        "action_log_prob",
+        "advantage",
+        "value_target",
+        ("next", "observation"),
+        ("next", "reward"),
+        ("next", "done"),
+        ("next", "terminated"),
+    ]
+    out_keys = ["loss_objective", "loss_value", "loss_entropy", "loss_auxiliary", "entropy", "clip_fraction"]
 
     def __init__(
         self,

@@ -183,3 +183,9 @@ def test_the_environment_keeps_torchrls_contract(agent: Agent) -> None:
 def test_wrong_settings(agent: Agent, keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(agent, **keys)
+
+
+def test_the_loss_tells_what_it_reads_and_returns(agent: Agent) -> None:
+    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.01)
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
+    assert set(loss(dream.select(*loss.in_keys)).keys()) == set(loss.out_keys)

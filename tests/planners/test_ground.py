@@ -161,3 +161,10 @@ def test_every_minibatch_sees_the_parameters_that_the_last_one_left(agent: Agent
 def test_a_batch_that_does_not_divide(agent: Agent, keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(agent, Advantage(), ("encoder", "heads"), **keys)
+
+
+def test_the_losses_tell_what_they_read_and_return(agent: Agent) -> None:
+    """TorchRL's convention: ``in_keys`` are enough, ``out_keys`` all come."""
+    loss = GroundLoss(agent, Unified(0.3, 0.7), CLIP, Reward(), 0.5, 0.01)
+    found = loss(with_advantages(agent).select(*loss.in_keys))
+    assert set(loss.out_keys) <= set(found.keys())
