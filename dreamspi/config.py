@@ -105,9 +105,10 @@ def register_environments(parsed: Iterable[Override]) -> None:
     for value in typed:
         family, slash, name = value.partition("/")
         if slash:
+            folder, _, last = value.rpartition("/")  # a Gymnasium id may have a namespace: gym/ALE/Pong-v5
             ConfigStore.instance().store(
-                group=f"env/{family}",
-                name=name,
+                group=f"env/{folder}",
+                name=last,
                 node={"defaults": [f"/env/{family}@_here_", "_self_"], "name": name},
                 package="env",
                 provider="dreamspi",

@@ -13,7 +13,10 @@ OPTIONS = [f"{group}={name}" for group in GROUPS for name in options(group)]
 NAMED = ["env=minatar/seaquest", "env=atari/Breakout", "env=atari_machado/Qbert", "env=atari_stochastic/Pong"]
 
 
-@pytest.mark.parametrize("word", [*OPTIONS, *NAMED, "env=gym/FrozenLake-v1", "env=gym/some.module:Game-v0"])
+GYMNASIUM = ["env=gym/FrozenLake-v1", "env=gym/some.module:Game-v0", "env=gym/ALE/Pong-v5", "env=gym/a.b:Space/Game-v0"]
+
+
+@pytest.mark.parametrize("word", [*OPTIONS, *NAMED, *GYMNASIUM])
 def test_every_option_composes(word: str) -> None:
     config = compose([word])
     group, _, name = word.partition("=")
