@@ -98,7 +98,8 @@ class Rehearsal:
         self.reservoir.extend(batch.flatten(0, 1))
 
     def loss(self, world_model: WorldModel, penalty: Callable[[TensorDictBase], Tensor]) -> Tensor:
-        """Weighted mean penalty of a sample of past transitions; with gradient into encoder and model.
+        """Weighted mean penalty of a sample of past transitions, with gradient into the model alone: the encoder
+        moves the policy, and the past says nothing about that.
 
         Args:
             world_model: what learns.
@@ -106,7 +107,8 @@ class Rehearsal:
         """
         past = self.reservoir.sample(self.transitions).to(next(world_model.parameters()).device)
         after = past["next"]
-        latent, next_latent = world_model.encode(torch.cat((past["observation"], after["observation"]))).chunk(2)
+        with torch.no_grad():
+            latent, next_latent = world_model.encode(torch.cat((past["observation"], after["observation"]))).chunk(2)
         losses = world_model.local_losses(
             latent,
             past["action"],

@@ -1,4 +1,4 @@
-"""Rehearsal: a uniform sample of everything seen, that survives a checkpoint, and teaches encoder and model alone."""
+"""Rehearsal: a uniform sample of everything seen, that survives a checkpoint, and teaches the model alone."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_state_goes_on_where_it_was(seen: int) -> None:
     assert kept(resumed) == kept(whole) and resumed.seen == whole.seen == seen + 20
 
 
-def test_it_teaches_encoder_and_model_beside_the_objective(agent: Agent) -> None:
+def test_it_teaches_the_model_alone_beside_the_objective(agent: Agent) -> None:
     rehearsal = Rehearsal(capacity=16, transitions=8, weight=2.0)
     rehearsal.add(experience(agent))
     utility = Unified(0.3, 0.7)
@@ -98,7 +98,7 @@ def test_it_teaches_encoder_and_model_beside_the_objective(agent: Agent) -> None
     grown = {
         role for role in ("encoder", "model", "heads") if any(p.grad is not None for p in agent.parameters_of(role))
     }
-    assert grown == {"encoder", "model"}
+    assert grown == {"model"}
 
 
 def test_a_ground_phase_with_rehearsal_moves_no_heads(agent: Agent) -> None:

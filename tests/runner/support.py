@@ -155,7 +155,7 @@ def fill_disk(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if part == "tensors":
         monkeypatch.setattr(StateDictCheckpointAdapter, "state_torch", "/dev/full")
         return
-    original = zipfile.ZipFile
+    original: Any = zipfile.ZipFile
 
     def opened(path: Any, mode: str = "r", **keys: Any) -> zipfile.ZipFile:
         return original("/dev/full" if mode == "w" else path, mode, **keys)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
+from torchrl.checkpoint import Checkpoint
 from torchrl.data import Unbounded
 
-from dreamspi.checkpoints import Checkpoint
 from dreamspi.cli import main
 from dreamspi.envs.base import Step, VectorEnv
 from dreamspi.evaluate import FPS, Film, iqm, play, statistics
