@@ -48,6 +48,10 @@ keys:
 """
 
 
+#: Experience that is kept in memory at most; encoding it takes a few times as much.
+MOST_BYTES = 1 << 30
+
+
 class Options(NamedTuple):
     """What was typed after ``dreamspi certify``; the help says what each is."""
 
@@ -134,9 +138,16 @@ def play_episodes(planner: Planner, env: VectorEnv, episodes: int) -> TensorDict
     share = [len(range(i, episodes, env.num_envs)) for i in range(env.num_envs)]
     walks: list[list[list[TensorDictBase]]] = [[[]] for _ in share]
     state = env.reset()
+    held = 0
     while any(len(walk) <= wanted for walk, wanted in zip(walks, share, strict=True)):
         chosen = planner.policy(state.to(planner.device)).cpu()
         after, state = env.step_and_maybe_reset(chosen)
+        held += after.bytes()
+        if held > MOST_BYTES:
+            raise UserError(
+                f"episodes={episodes}: whole episodes of this length and size need more than {MOST_BYTES >> 30} GiB; "
+                "give fewer episodes."
+            )
         for walk, wanted, step, done in zip(walks, share, after.unbind(0), after["next", "done"], strict=True):
             if len(walk) <= wanted:
                 walk[-1].append(step)

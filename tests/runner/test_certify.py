@@ -105,3 +105,9 @@ def test_whole_episodes_and_no_favour_to_short_ones() -> None:
         own = data[data["episode"] == number]
         assert own["step"].tolist() == list(range(length))
         assert own["next", "done"].flatten().tolist() == [False] * (length - 1) + [True]
+
+
+def test_experience_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamspi.certify.MOST_BYTES", 200)
+    with pytest.raises(UserError, match="episodes=50: .* give fewer episodes"):
+        play_episodes(always(1), Countdown([2, 5]), 50)
