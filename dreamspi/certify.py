@@ -17,6 +17,7 @@ from dreamspi.collection import Collection
 from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.envs.base import VectorEnv
+from dreamspi.envs.memory import carrying
 from dreamspi.errors import UserError
 from dreamspi.evaluate import restore
 from dreamspi.options import check_json, read_options
@@ -137,11 +138,12 @@ def play_episodes(planner: Planner, env: VectorEnv, episodes: int) -> TensorDict
     """
     share = [len(range(i, episodes, env.num_envs)) for i in range(env.num_envs)]
     walks: list[list[list[TensorDictBase]]] = [[[]] for _ in share]
-    state = env.reset()
+    world = carrying(env, planner.memory_spec)
+    state = world.reset()
     held = 0
     while any(len(walk) <= wanted for walk, wanted in zip(walks, share, strict=True)):
         chosen = planner.policy(state.to(planner.device)).cpu()
-        after, state = env.step_and_maybe_reset(chosen)
+        after, state = world.step_and_maybe_reset(chosen)
         held += after.bytes()
         if held > MOST_BYTES:
             raise UserError(
@@ -172,6 +174,7 @@ def next_batch(cfg: DictConfig, planner: Planner, seed: int) -> TensorDictBase:
         backend="direct",
         workers=1,
         device=cfg.device,
+        memory=planner.memory_spec,
     )
     collection.barrier(0)
     batch = collection.next().clone()

@@ -13,6 +13,8 @@ import random
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +22,10 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.collectors import Collector
+from torchrl.data import TensorSpec
 from torchrl.envs import EnvBase
 
+from dreamspi.envs.memory import carrying
 from dreamspi.errors import UserError, unknown
 
 BACKENDS = ("direct", "process")
@@ -31,11 +35,32 @@ class Stopped(Exception):
     """A replay was broken off."""
 
 
+class Recording:
+    """What was played since the last barrier; a component of a checkpoint.
+
+    Args:
+        actions: ``[I, N, T]`` int16, of I batches.
+        memory: ``[N, *memory_shape]``, what a recurrent policy wrote for the step after the last of them; ``None`` for
+            any other.
+    """
+
+    def __init__(self, actions: Tensor, memory: Tensor | None = None) -> None:
+        self.actions, self.memory = actions, memory
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """Both by name."""
+        return {"actions": self.actions, "memory": self.memory}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores ``state_dict``."""
+        self.actions, self.memory = state["actions"], state["memory"]
+
+
 class Replayable(TensorDictModuleBase):
     """A policy that first plays back recorded actions, if there are any, and then acts by itself.
 
-    A replay runs no network but once: what else the policy would have written is of no use then. ``stop`` is asked
-    before each of its steps whether to go on, as a batch of slow games can take seconds.
+    A replay runs no network but once: of what else the policy would have written, only the last memory is of use.
+    ``stop`` is asked before each of its steps whether to go on, as a batch of slow games can take seconds.
     """
 
     def __init__(self, policy: TensorDictModuleBase) -> None:
@@ -43,6 +68,7 @@ class Replayable(TensorDictModuleBase):
         self.policy = policy
         self.in_keys, self.out_keys = policy.in_keys, policy.out_keys
         self.recorded: deque[Tensor] = deque()
+        self.memory: Tensor | None = None
         self.stop: Callable[[], bool] = lambda: False
         self._filling: TensorDictBase | None = None
 
@@ -55,7 +81,10 @@ class Replayable(TensorDictModuleBase):
             raise Stopped
         if self._filling is None:
             self._filling = self.policy(tensordict.copy()).select(*self.out_keys)
-        return tensordict.update(self._filling).set("action", self.recorded.popleft())
+        tensordict.update(self._filling).set("action", self.recorded.popleft())
+        if not self.recorded and self.memory is not None:
+            tensordict["next", "memory"] = self.memory
+        return tensordict
 
 
 def barrier_seeds(seed: int, iteration: int) -> tuple[int, int]:
@@ -77,6 +106,7 @@ class Collection:
         backend: ``direct`` (in this process) or ``process`` (worker processes, in step with the learner).
         workers: worker processes of the ``process`` backend; divides ``num_envs``.
         device: where the policy lives and batches are stored; environments are on the CPU.
+        memory: spec of what a recurrent policy carries from step to step; ``None`` for any other.
     """
 
     def __init__(
@@ -89,16 +119,18 @@ class Collection:
         backend: str,
         workers: int,
         device: str = "cpu",
+        memory: TensorSpec | None = None,
     ) -> None:
         if backend not in BACKENDS:
             raise unknown("collector.backend", backend, BACKENDS)
         if backend == "process" and (workers < 1 or num_envs % workers):
             raise UserError(f"collector.workers={workers}: must be at least 1 and divide num_envs={num_envs}.")
-        self.make_env, self.policy = make_env, Replayable(policy)
+        self.make_env, self.policy = _Maker(make_env, memory), Replayable(policy)
         self.num_envs, self.num_steps, self.seed = num_envs, num_steps, seed
         self.backend, self.workers = backend, workers
         self.devices = {"policy_device": device, "storing_device": device, "env_device": "cpu"}
         self.actions: list[Tensor] = []
+        self.memory: Tensor | None = None
         self._collector: Collector | None = None
         self._batches: Iterator[TensorDictBase] = iter(())
 
@@ -130,7 +162,7 @@ class Collection:
             )
         share = self.num_envs // self.workers
         return Collector(
-            [_Maker(self.make_env, share) for _ in range(self.workers)],
+            [partial(self.make_env, share) for _ in range(self.workers)],
             self.policy.policy,
             backend="process",
             sync=True,
@@ -156,25 +188,28 @@ class Collection:
             batch = next(self._batches)
         batch = batch.reshape(self.num_envs, self.num_steps)
         self.actions.append(batch["action"].to("cpu", torch.int16))
+        memory = batch["next"].get("memory", None)
+        self.memory = None if memory is None else memory[:, -1].clone()
         return batch
 
-    def replay(self, actions: Tensor, stop: Callable[[], bool]) -> None:
-        """After a barrier, plays ``actions`` ``[I, N, T]`` of I batches; the environments end where they were.
+    def replay(self, recording: Recording, stop: Callable[[], bool]) -> None:
+        """After a barrier, plays what was recorded; the environments end where they were.
 
         Where ``stop()`` becomes true it breaks off at once: then there is nothing left to do but ``close``.
         """
         self.policy.stop = stop
         try:
-            for batch in actions.long():
+            for batch in recording.actions.long():
                 self.policy.recorded.extend(batch.unbind(-1))
+                self.policy.memory = recording.memory
                 self.next()
         except Stopped:
             return
 
-    def recorded(self) -> Tensor:
-        """The actions since the last barrier, ``[I, N, T]`` int16."""
+    def recorded(self) -> Recording:
+        """What was played since the last barrier."""
         none = torch.zeros(0, self.num_envs, self.num_steps, dtype=torch.int16)
-        return torch.stack(self.actions) if self.actions else none
+        return Recording(torch.stack(self.actions), self.memory) if self.actions else Recording(none)
 
     def close(self) -> None:
         """Shuts the collector and its environments down."""
@@ -184,13 +219,13 @@ class Collection:
 
 
 class _Maker:
-    """Builds one worker's environment; a class because it crosses to another process."""
+    """Builds environments that carry a memory, here or in a worker; a class because it crosses to other processes."""
 
-    def __init__(self, make_env: Callable[[int], EnvBase], num_envs: int) -> None:
-        self.make_env, self.num_envs = make_env, num_envs
+    def __init__(self, make_env: Callable[[int], EnvBase], memory: TensorSpec | None) -> None:
+        self.make_env, self.memory = make_env, memory
 
-    def __call__(self) -> EnvBase:
+    def __call__(self, num_envs: int) -> EnvBase:
         # Ctrl-C reaches the whole process group; the learner decides when its workers stop.
         if multiprocessing.parent_process() is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return self.make_env(self.num_envs)
+        return carrying(self.make_env(num_envs), self.memory)

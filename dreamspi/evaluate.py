@@ -19,6 +19,7 @@ from dreamspi.checkpoints import CheckpointStore, Damaged, load
 from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.envs.base import VectorEnv
+from dreamspi.envs.memory import carrying
 from dreamspi.errors import UserError
 from dreamspi.options import check_json, read_options
 from dreamspi.run_directory import write_atomically
@@ -156,13 +157,14 @@ def play(
     returns: list[list[float]] = [[] for _ in share]
     lengths: list[list[int]] = [[] for _ in share]
     kind = ExplorationType.DETERMINISTIC if greedy else ExplorationType.RANDOM
-    state = env.reset()
+    world = carrying(env, planner.memory_spec)
+    state = world.reset()
     if film is not None:
         film.add(env.render(), False)
     with set_exploration_type(kind):
         while any(len(r) < n for r, n in zip(returns, share.tolist(), strict=True)):
             chosen = planner.policy(state.to(planner.device)).cpu()
-            after, state = env.step_and_maybe_reset(chosen)
+            after, state = world.step_and_maybe_reset(chosen)
             over: Tensor = after["next", "game_over"].squeeze(-1)
             if film is not None and not film.over:
                 # The game has already begun anew where it was over: its picture before is the last.

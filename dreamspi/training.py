@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from tensordict import TensorDictBase
-from torch import Tensor
 from torchrl.checkpoint import GlobalRNGState
 
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore
-from dreamspi.collection import Collection
+from dreamspi.collection import Collection, Recording
 
 #: Whole games that the reported training return is averaged over.
 RECENT_GAMES = 100
@@ -65,21 +64,6 @@ class Scores:
         self.games, self.total = state["games"], state["total"]
 
 
-class Actions:
-    """The actions since the last barrier, ``[I, N, T]``, as a component of a checkpoint."""
-
-    def __init__(self, since_barrier: Tensor) -> None:
-        self.since_barrier = since_barrier
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The actions by name."""
-        return {"since_barrier": self.since_barrier}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores ``state_dict``."""
-        self.since_barrier = state["since_barrier"]
-
-
 class Training:
     """A run in memory: environments, planner, counters. It writes no file but through ``save``.
 
@@ -101,6 +85,7 @@ class Training:
             backend=cfg.collector.backend,
             workers=cfg.collector.workers,
             device=cfg.device,
+            memory=self.planner.memory_spec,
         )
         self.batch_steps: int = cfg.num_envs * cfg.num_steps
         self.iterations: int = cfg.total_steps // self.batch_steps
@@ -138,7 +123,12 @@ class Training:
         }
 
     def diagnostics(self) -> dict[str, float]:
-        """What only the environment can tell about the agent, such as the exact value in the maze."""
+        """What only the environment can tell about the agent, such as the exact value in the maze.
+
+        It asks for the policy in single observations; one that depends on what was before has no answer to that.
+        """
+        if self.planner.memory_spec is not None:
+            return {}
         return self.probe.diagnostics(self.planner.probabilities, self.planner.encode)
 
     def is_due(self, every: int, iteration: int | None = None) -> bool:
@@ -190,8 +180,8 @@ class Training:
         """Writes a checkpoint of everything that the rest of the run depends on."""
         info: dict[str, Any] = {"iteration": self.iteration, "barrier": self.barrier, "seconds": self.seconds}
         info |= {"dream_steps": self.dream_steps, "scores": self.scores.state(), "return": self.scores.recent()}
-        actions = Actions(self.collection.recorded())
-        store.save(self.env_steps, self._components(actions), {k: v for k, v in info.items() if v is not None})
+        recording = self.collection.recorded()
+        store.save(self.env_steps, self._components(recording), {k: v for k, v in info.items() if v is not None})
 
     def restore(self, store: CheckpointStore, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         """Goes on from the newest good checkpoint.
@@ -201,8 +191,8 @@ class Training:
             say: told, in one line, what takes long.
             stop: becomes true where the run is to be left instead; see ``Collection.replay``.
         """
-        actions = Actions(self.collection.recorded())
-        _, info = store.load_newest(self._components(actions))
+        recording = self.collection.recorded()
+        _, info = store.load_newest(self._components(recording))
         generators = GlobalRNGState().state_dict()
         self.iteration, self.barrier, self.seconds = info["iteration"], info["barrier"], info["seconds"]
         self.dream_steps = info["dream_steps"]
@@ -213,13 +203,13 @@ class Training:
             self.barrier = self.iteration
         self.collection.barrier(self.barrier)
         if self.collection.replays:
-            if steps := actions.since_barrier.numel():
+            if steps := recording.actions.numel():
                 say(f"replaying {steps:,} steps, those since the games last began anew")
-            self.collection.replay(actions.since_barrier, stop)
+            self.collection.replay(recording, stop)
             GlobalRNGState().load_state_dict(generators)
 
-    def _components(self, actions: Actions) -> dict[str, Any]:
-        return {"planner": self.planner, "generators": GlobalRNGState(), "actions": actions}
+    def _components(self, recording: Recording) -> dict[str, Any]:
+        return {"planner": self.planner, "generators": GlobalRNGState(), "recording": recording}
 
     def close(self) -> None:
         """Shuts collector and environments down."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from tensordict import TensorDictBase
 from tensordict.nn import (
     InteractionType,
     ProbabilisticTensorDictModule,
@@ -76,15 +77,17 @@ class Heads(nn.Module):
 
 
 class _Deployed(nn.Module):
-    """Observation to logits and state value: the composition ``heads ∘ phi`` as one callable module."""
+    """What is observed to logits, value and, where it is carried on, the latent: ``heads ∘ phi`` as one module."""
 
     def __init__(self, agent: Agent) -> None:
         super().__init__()
         self.agent = agent
 
-    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        logits, value = self.agent.heads(self.agent.world_model.encode(observation))
-        return logits, value.unsqueeze(-1)
+    def forward(self, *observed: Tensor) -> tuple[Tensor, ...]:
+        latent = self.agent.world_model.encode(*observed)
+        logits, value = self.agent.heads(latent)
+        carried = () if self.agent.world_model.memory_spec is None else (latent,)
+        return logits, value.unsqueeze(-1), *carried
 
 
 class Agent(nn.Module):
@@ -112,15 +115,19 @@ class Agent(nn.Module):
         raise ValueError(f"{role!r} is no parameter group; allowed: {', '.join(ROLES)}")
 
     @torch.no_grad()
-    def log_policy(self, observation: Tensor) -> Tensor:
-        """Log-probabilities ``[..., A]`` of the deployed policy ``pi̅ ∘ phi``."""
-        return self.heads(self.world_model.encode(observation)).logits
+    def log_policy(self, experience: TensorDictBase) -> Tensor:
+        """Log-probabilities ``[N * T, A]`` of the deployed policy ``pi̅ ∘ phi`` on experience ``[N, T]``."""
+        return self.heads(self.world_model.latents(experience).flatten(0, 1)).logits
 
     def policy(self) -> ProbabilisticTensorDictSequential:
-        """The deployed policy as a TorchRL actor: ``observation`` to ``action``, ``action_log_prob``, ``logits``
-        and ``state_value``. It shares the agent's parameters and obeys ``set_exploration_type``."""
-        return ProbabilisticTensorDictSequential(
-            TensorDictModule(_Deployed(self), in_keys=["observation"], out_keys=["logits", "state_value"]),
+        """The deployed policy as a TorchRL actor: the world model's ``in_keys`` to ``action``, ``action_log_prob``,
+        ``logits`` and ``state_value``, and for a recurrent model the next step's ``memory``. It shares the agent's
+        parameters and obeys ``set_exploration_type``."""
+        model = self.world_model
+        recurrent = model.memory_spec is not None
+        out_keys = ["logits", "state_value", *(["latent"] if recurrent else [])]
+        modules: list[nn.Module] = [
+            TensorDictModule(_Deployed(self), in_keys=list(model.in_keys), out_keys=out_keys),
             ProbabilisticTensorDictModule(
                 in_keys=["logits"],
                 out_keys=["action"],
@@ -129,4 +136,7 @@ class Agent(nn.Module):
                 log_prob_key="action_log_prob",
                 default_interaction_type=InteractionType.RANDOM,
             ),
-        )
+        ]
+        if recurrent:
+            modules.append(TensorDictModule(model.remember, ["latent", "action"], [("next", "memory")]))
+        return ProbabilisticTensorDictSequential(*modules)

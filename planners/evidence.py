@@ -16,7 +16,6 @@ from torch import Tensor
 from planners.agent import Heads
 from planners.certificates import Estimate, Evidence, FromStart, Lipschitz, estimate
 from planners.dream import imagine
-from planners.experience import encode_transitions
 from planners.neighborhood import measure
 from world_models.contract import WorldModel
 
@@ -90,9 +89,7 @@ def gather(
     if 0 in batch.shape:  # numel of an empty TensorDict is 1
         raise ValueError("a certificate needs data: the batch is empty")
     after = batch["next"]
-    latent, next_latent = encode_transitions(
-        world_model.encode, batch["observation"], after["observation"], after["done"].squeeze(-1)
-    )
+    latent, next_latent = world_model.believe(batch)
     reward, terminated = after["reward"].squeeze(-1), after["terminated"].squeeze(-1)
     with torch.random.fork_rng(devices=[latent.device] if latent.is_cuda else []):
         distances = world_model.local_distances(latent, batch["action"], reward, next_latent, terminated)
@@ -146,7 +143,7 @@ def gather_from_start(
         horizon: imagined steps of a return.
     """
     e, after = evidence, episodes["next"]
-    latent, next_latent = world_model.encode(episodes["observation"]), world_model.encode(after["observation"])
+    latent, next_latent = (z.squeeze(0) for z in world_model.believe(episodes.unsqueeze(0)))
     reward, terminated = after["reward"].squeeze(-1), after["terminated"].squeeze(-1)
     number, step = episodes["episode"], episodes["step"]
     count = int(number.max()) + 1

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchrl.objectives import LossModule
 
 from planners.agent import Agent, entropy, log_prob_of
-from planners.experience import encode_transitions, segments
+from planners.experience import segments
 from planners.guards import Neighborhood
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
 from planners.rehearsal import Rehearsal
@@ -30,8 +30,9 @@ def normalize(advantage: Tensor) -> Tensor:
 class GroundLoss(LossModule):
     """Losses on a minibatch of real segments ``[S, L]``.
 
-    Reads ``in_keys``; a utility that uses no model leaves those under ``next`` alone. Returns the scalars ``out_keys``
-    and, with a model, the mean local losses ``local_{transition, reward, termination}``.
+    Reads ``in_keys`` and those of the world model; a utility that uses no model needs none under ``next`` but
+    ``done``. Returns the scalars ``out_keys`` and, with a model, the mean local losses
+    ``local_{transition, reward, termination}``.
     """
 
     in_keys = [
@@ -76,7 +77,7 @@ class GroundLoss(LossModule):
             "loss_objective": -objective.mean(),
             "loss_value": self.value / self.value_scale.square * error.square().mean(),
             "loss_entropy": -self.entropy * spread,
-            "loss_auxiliary": weighed.auxiliary.mean(),
+            "loss_auxiliary": weighed.auxiliary.mean() + self.represent(latent, tensordict),
             "entropy": spread.detach(),
             "clip_fraction": ((ratio < self.lower) | (ratio > self.upper)).float().mean(),
         }
@@ -88,10 +89,8 @@ class GroundLoss(LossModule):
         """Latents ``[S, L, *]`` of the segments and, where the utility asks for them, the local losses."""
         model, after = self.agent.world_model, tensordict["next"]
         if not self.utility.uses_model:
-            return model.encode(tensordict["observation"]), None
-        latent, next_latent = encode_transitions(
-            model.encode, tensordict["observation"], after["observation"], after["done"].squeeze(-1)
-        )
+            return model.latents(tensordict), None
+        latent, next_latent = model.believe(tensordict)
         losses = model.local_losses(
             latent,
             tensordict["action"],
@@ -101,6 +100,12 @@ class GroundLoss(LossModule):
         )
         assert losses.shape == tensordict.shape, f"local losses {losses.shape} are not per transition"
         return latent, losses
+
+    def represent(self, latent: Tensor, tensordict: TensorDictBase) -> Tensor:
+        """The model's mean representation loss; zero where no model is learnt."""
+        if not self.utility.uses_model:
+            return latent.new_zeros(())
+        return self.agent.world_model.representation_loss(latent, tensordict["observation"]).mean()
 
 
 class Ground:
@@ -161,7 +166,7 @@ class Ground:
     def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Updates the agent on ``batch`` ``[N, T]`` with advantages; returns means under ``ground/``."""
         pieces = segments(batch, self.segment)
-        policy = partial(self.agent.log_policy, batch["observation"].flatten(0, 1))
+        policy = partial(self.agent.log_policy, batch)
         watch = self.neighborhood.watch(policy, batch["logits"].flatten(0, 1), self.optimizers, self.share)
         self.optimizers.set_progress(progress)
         mean = Mean()

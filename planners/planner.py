@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
+from torchrl.data import TensorSpec
 
 from planners.agent import Agent
 from planners.certificates import Certificate, Lipschitz, certify
 from planners.dream import Behavior, Dream
 from planners.evidence import Policies, Settings, gather, gather_from_start
-from planners.experience import add_advantages, encode_transitions
+from planners.experience import add_advantages
 from planners.ground import Ground
 from planners.guards import build_neighborhood
 from planners.neighborhood import measure
@@ -101,7 +102,7 @@ class Planner:
         self.value_scale.update(batch["value_target"])
         metrics |= self.ground.run(batch, progress)
         with torch.no_grad():
-            latent = self.agent.world_model.encode(batch["observation"].flatten(0, 1))
+            latent = self.agent.world_model.latents(batch).flatten(0, 1)
         behavior = batch["logits"].flatten(0, 1)
         grounded = self._measure("ground", behavior, latent, metrics)
         if self.dream is not None:
@@ -112,6 +113,11 @@ class Planner:
         if certify and self.learns_model:
             metrics |= {f"certificate/{key}": value for key, value in self._certify(batch).metrics().items()}
         return metrics
+
+    @property
+    def memory_spec(self) -> TensorSpec | None:
+        """Spec of what the policy carries from step to step; ``None`` unless the world model is recurrent."""
+        return self.agent.world_model.memory_spec
 
     @property
     def learns_model(self) -> bool:
@@ -164,8 +170,9 @@ class Planner:
         return self.agent.heads(self.encode(observation)).logits.exp()
 
     @torch.no_grad()
-    def _value(self, observation: Tensor) -> Tensor:
-        return self.agent.heads(self.encode(observation)).value
+    def _value(self, states: TensorDictBase) -> Tensor:
+        model = self.agent.world_model
+        return self.agent.heads(model.encode(*(states[key] for key in model.in_keys))).value
 
     @torch.no_grad()
     def _measure(self, prefix: str, reference: Tensor, latent: Tensor, metrics: dict[str, float]) -> Tensor:
@@ -182,9 +189,7 @@ class Planner:
         Some distances are sampled: they draw from a fork of the generator, so that looking changes nothing.
         """
         model, after = self.agent.world_model, batch["next"]
-        latent, next_latent = encode_transitions(
-            model.encode, batch["observation"], after["observation"], after["done"].squeeze(-1)
-        )
+        latent, next_latent = model.believe(batch)
         reward, terminated = after["reward"].squeeze(-1), after["terminated"].squeeze(-1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             distances = model.local_distances(latent, batch["action"], reward, next_latent, terminated)

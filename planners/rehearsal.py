@@ -18,8 +18,16 @@ from torch import Tensor
 from planners.optimization import at_least_one
 from world_models.contract import WorldModel
 
-#: What a transition needs for its local losses.
-PATHS = (("observation",), ("action",), ("next", "observation"), ("next", "reward"), ("next", "terminated"))
+#: What a transition needs for its local losses; of these only a recurrent model's experience has a memory.
+PATHS: tuple[tuple[str, ...], ...] = (
+    ("observation",),
+    ("memory",),
+    ("action",),
+    ("next", "observation"),
+    ("next", "reward"),
+    ("next", "terminated"),
+    ("next", "done"),
+)
 
 
 class Reservoir:
@@ -40,7 +48,7 @@ class Reservoir:
     @torch.no_grad()
     def extend(self, transitions: TensorDictBase) -> None:
         """Offers transitions ``[M]``: the i-th one ever seen is kept with probability ``capacity / i``."""
-        transitions = transitions.select(*PATHS).cpu()
+        transitions = transitions.select(*PATHS, strict=False).cpu()
         if self.kept is None:
             self.kept = _room_for(transitions, self.capacity)
         ordinal = torch.arange(self.seen, self.seen + len(transitions))
@@ -59,22 +67,22 @@ class Reservoir:
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept, by name, and how many were seen."""
-        kept = {} if self.kept is None else {".".join(path): self.kept[path][: len(self)] for path in PATHS}
+        kept = {} if self.kept is None else self.kept[: len(self)].flatten_keys().to_dict()
         return {"seen": self.seen, "kept": kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores ``state_dict``."""
         self.seen, self.kept = state["seen"], None
         if self.seen:
-            kept = TensorDict({tuple(name.split(".")): value for name, value in state["kept"].items()}, len(self))
+            kept = TensorDict(state["kept"], len(self)).unflatten_keys()
             self.kept = _room_for(kept, self.capacity)
             self.kept[: len(self)] = kept
 
 
 def _room_for(transitions: TensorDictBase, capacity: int) -> TensorDict:
-    return TensorDict(
-        {key: transitions[key].new_zeros(capacity, *transitions[key].shape[1:]) for key in PATHS}, capacity
-    )
+    entries = transitions.flatten_keys().items()
+    room = {name: value.new_zeros(capacity, *value.shape[1:]) for name, value in entries}
+    return TensorDict(room, capacity).unflatten_keys()
 
 
 class Rehearsal:
@@ -108,7 +116,7 @@ class Rehearsal:
         past = self.reservoir.sample(self.transitions).to(next(world_model.parameters()).device)
         after = past["next"]
         with torch.no_grad():
-            latent, next_latent = world_model.encode(torch.cat((past["observation"], after["observation"]))).chunk(2)
+            latent, next_latent = (z.squeeze(1) for z in world_model.believe(past.unsqueeze(1)))
         losses = world_model.local_losses(
             latent,
             past["action"],

@@ -11,14 +11,16 @@ probabilities and losses ``[...]`` float32, flags ``[...]`` bool.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torchrl.data import TensorSpec
+
+from world_models.segments import encode_transitions
 
 LOCAL_LOSSES = ("transition", "reward", "termination")
 
@@ -50,6 +52,11 @@ class WorldModel(nn.Module, ABC):
     latent_spec: TensorSpec
     encoder: nn.Module
 
+    #: The entries of experience that ``encode`` takes, in order. A recurrent model adds ``memory``.
+    in_keys: Sequence[str] = ("observation",)
+    #: Spec of what a recurrent model carries from step to step, without batch dimensions: see ``recurrent.py``.
+    memory_spec: TensorSpec | None = None
+
     #: Lipschitz constant in ``z`` of the latent transition (in W1) and of the reward, for each action,
     #: where the construction guarantees one; ``None`` where nothing is promised.
     transition_lipschitz: float | None = None
@@ -69,6 +76,20 @@ class WorldModel(nn.Module, ABC):
         Raises ``Unsuited`` where a model finds out only now that it can't take what the environment shows; what
         the spec tells is refused in the constructor.
         """
+
+    def latents(self, experience: TensorDictBase) -> Tensor:
+        """``z`` of experience ``[S, L]`` with its ``in_keys``: ``[S, L, *latent_shape]``."""
+        return self.encode(experience["observation"])
+
+    def believe(self, experience: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """``z`` and ``z'`` of experience ``[S, L]`` in segments: each ``[S, L, *latent_shape]``.
+
+        ``z'`` belongs to the true successor, also where an episode ended. Each distinct frame is encoded once.
+        """
+        after = experience["next"]
+        return encode_transitions(
+            self.encode, experience["observation"], after["observation"], after["done"].squeeze(-1)
+        )
 
     @abstractmethod
     def transition(self, latent: Tensor, action: Tensor) -> Distribution:
@@ -110,6 +131,14 @@ class WorldModel(nn.Module, ABC):
         otherwise (stop-gradient, slow encoder)."""
         del next_observation
         return next_latent
+
+    def representation_loss(self, latent: Tensor, observation: Tensor) -> Tensor:
+        """What a latent owes to its observation whatever follows, ``[...]``: a weighted reconstruction, say.
+
+        By default nothing. It is no local loss: it stands outside the unified utility.
+        """
+        del observation
+        return latent.new_zeros(latent.shape[: latent.ndim - len(self.latent_spec.shape)])
 
     def after_update(self) -> None:
         """Called once after every optimizer step; a slow encoder follows here."""

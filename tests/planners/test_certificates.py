@@ -239,6 +239,8 @@ def test_sums_over_whole_episodes(agent: Agent) -> None:
     ends = torch.zeros(total, 1, dtype=torch.bool)
     ends[[2, 3, 7]] = True
     batch["next", "done"], batch["next", "terminated"] = ends, ends & (torch.arange(total) != 3).unsqueeze(-1)
+    goes_on = ~ends[:-1, 0]
+    batch["next", "observation"][:-1][goes_on] = batch["observation"][1:][goes_on]
     batch["episode"] = torch.repeat_interleave(torch.arange(3), torch.tensor(lengths))
     batch["step"] = torch.cat([torch.arange(n) for n in lengths])
     policies = Policies(batch["logits"].unsqueeze(0), agent.heads, moved_heads(agent, 0.05))

@@ -23,7 +23,7 @@ CLIP = build_neighborhood("clip", 1.1, 1.0)
 
 def with_advantages(agent: Agent, **shape: int) -> TensorDict:
     return add_advantages(
-        experience(agent, **shape), lambda o: agent.heads(agent.world_model.encode(o)).value, 0.9, 0.9
+        experience(agent, **shape), lambda s: agent.heads(agent.world_model.encode(s["observation"])).value, 0.9, 0.9
     )
 
 

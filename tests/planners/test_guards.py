@@ -50,8 +50,9 @@ def test_excess_is_one_on_the_border() -> None:
 
 
 def test_stop_undoes_the_step_that_left_and_ends_the_phase(agent: Agent) -> None:
-    batch = experience(agent)["observation"].flatten(0, 1)
-    policy = partial(agent.log_policy, batch)
+    data = experience(agent)
+    batch = data["observation"].flatten(0, 1)
+    policy = partial(agent.log_policy, data)
     phase = optimizers(agent, "encoder", "model", "heads")
     watch = build_neighborhood("stop", C, 1.0).watch(policy, policy(), phase)
     before: tuple[dict, dict] = ({}, {})
@@ -74,8 +75,9 @@ def test_stop_undoes_the_step_that_left_and_ends_the_phase(agent: Agent) -> None
 
 @pytest.mark.parametrize("roles", [("encoder",), ("heads",), ("encoder", "heads"), ("encoder", "model", "heads")])
 def test_project_takes_the_smallest_step_back(agent: Agent, roles: tuple[str, ...]) -> None:
-    batch = experience(agent)["observation"].flatten(0, 1)
-    policy = partial(agent.log_policy, batch)
+    data = experience(agent)
+    batch = data["observation"].flatten(0, 1)
+    policy = partial(agent.log_policy, data)
     reference, phase = policy(), optimizers(agent, *roles)
     start = copy.deepcopy(agent.state_dict())
     watch = build_neighborhood("project", C, 1.0).watch(policy, reference, phase)
@@ -99,8 +101,9 @@ def test_project_takes_the_smallest_step_back(agent: Agent, roles: tuple[str, ..
 
 
 def test_project_leaves_a_step_inside_alone(agent: Agent) -> None:
-    batch = experience(agent)["observation"].flatten(0, 1)
-    policy = partial(agent.log_policy, batch)
+    data = experience(agent)
+    batch = data["observation"].flatten(0, 1)
+    policy = partial(agent.log_policy, data)
     phase = optimizers(agent, "heads", lr=1e-6)
     watch = Project().watch(policy, policy(), C, phase)
     phase.step(disturb(agent, batch))

@@ -119,7 +119,7 @@ class Held:
 
 def states(checkpoint: Path) -> dict[str, Any]:
     """What a checkpoint holds of ``planner`` and ``actions``, its ``info``, and torch's generator."""
-    held = {name: Held() for name in ("planner", "actions", "generators")}
+    held = {name: Held() for name in ("planner", "recording", "generators")}
     info = load(checkpoint, held)
     info = {key: value for key, value in info.items() if key != "seconds"}
     found = {name: component.state for name, component in held.items()}

@@ -55,7 +55,7 @@ def always(action: int) -> Any:
     def policy(state: TensorDictBase) -> TensorDictBase:
         return state.set("action", torch.full(state.shape, action))
 
-    return SimpleNamespace(policy=policy, device=torch.device("cpu"))
+    return SimpleNamespace(policy=policy, device=torch.device("cpu"), memory_spec=None)
 
 
 def test_each_copy_plays_a_share_that_is_fixed_in_advance() -> None:
@@ -72,7 +72,7 @@ def test_greedy_takes_the_likeliest_action() -> None:
     agent = Agent(LinearModel())
     with torch.no_grad():
         agent.heads.actor.bias.copy_(torch.tensor([0.0, 0.5, 0.0]))
-    planner: Any = SimpleNamespace(policy=agent.policy(), device=torch.device("cpu"))
+    planner: Any = SimpleNamespace(policy=agent.policy(), device=torch.device("cpu"), memory_spec=None)
     greedy, _ = play(planner, Countdown([50]), episodes=2, greedy=True)
     sampled, _ = play(planner, Countdown([50]), episodes=2)
     assert greedy == [50.0, 50.0]

@@ -118,7 +118,7 @@ def test_killed_and_resumed_is_never_interrupted(
     else:
         left = last_states(run)
         assert (left["info"]["iteration"], left["info"]["barrier"]) == (6, 4)
-        assert left["actions"]["since_barrier"].shape[0] == 2
+        assert left["recording"]["actions"].shape[0] == 2
     assert resume(run) == 0
     assert_same_run(run, reference(case))
     assert last_states(run)["info"]["scores"]["games"] > 0, "a test of games must see some end"

@@ -1,0 +1,20 @@
+"""What a recurrent policy carries from step to step, kept where TorchRL keeps such things: in the environment."""
+
+from __future__ import annotations
+
+from torchrl.data import TensorSpec
+from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
+
+
+def carrying(env: EnvBase, memory: TensorSpec | None) -> EnvBase:
+    """The environment, with an entry ``memory`` that a policy writes for the next step, and zeros at an episode's
+    beginning; the environment itself where there is no memory to carry.
+
+    Args:
+        env: a batch of N copies.
+        memory: spec of one memory, without batch dimensions.
+    """
+    if memory is None:
+        return env
+    primer = TensorDictPrimer({"memory": memory.expand(*env.batch_size, *memory.shape)}, default_value=0.0)
+    return TransformedEnv(env, primer)

@@ -1,0 +1,49 @@
+"""Latents of segments: each distinct frame is encoded once, with the values and gradients of encoding all twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from world_models.segments import encode_transitions
+
+
+def segments(count: int = 4, length: int = 8) -> tuple[Tensor, Tensor, Tensor]:
+    """Observations ``[S, L, 3]``, their successors, and where an episode ended."""
+    torch.manual_seed(0)
+    frames = torch.randn(count, length + 1, 3)
+    done = torch.rand(count, length) < 0.3
+    after = torch.where(done.unsqueeze(-1), torch.randn(count, length, 3), frames[:, 1:])
+    return frames[:, :-1], after, done
+
+
+class Counting(nn.Linear):
+    """A linear encoder that counts what it encodes."""
+
+    encoded = 0
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.encoded += input.shape[:-1].numel()
+        return super().forward(input)
+
+
+def test_each_frame_is_encoded_once() -> None:
+    """L + 1 frames a segment and one per inner episode end."""
+    observation, after, done = segments()
+    encoder = Counting(3, 4)
+    latent, successor = encode_transitions(encoder, observation, after, done)
+    inner_ends = int(done[:, :-1].sum())
+    assert inner_ends > 0 and encoder.encoded == 4 * 9 + inner_ends
+    torch.testing.assert_close(latent, encoder(observation))
+    torch.testing.assert_close(successor, encoder(after))
+
+
+def test_gradients_of_shared_frames_add_up() -> None:
+    observation, after, done = segments()
+    encoder, weight = Counting(3, 4), torch.randn(2, 4, 8, 4)
+    parameters = list(encoder.parameters())
+    pair = torch.stack(encode_transitions(encoder, observation, after, done))
+    twice = torch.stack((encoder(observation), encoder(after)))
+    shared = torch.autograd.grad((pair * weight).sum(), parameters)
+    for a, b in zip(shared, torch.autograd.grad((twice * weight).sum(), parameters), strict=True):
+        torch.testing.assert_close(a, b)
