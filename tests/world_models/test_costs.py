@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 from scipy.stats import norm, truncnorm
-from torch.distributions import Independent, Normal, OneHotCategoricalStraightThrough
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, OneHotCategoricalStraightThrough
 from torchrl.modules import Delta
 
 from world_models.costs import (
@@ -17,7 +17,10 @@ from world_models.costs import (
     CrossEntropy,
     EnergyScore,
     Hamming,
+    JensenShannon,
+    Likelihood,
     SmoothL1,
+    Squared,
     coupling_distance,
     expected_deviation,
 )
@@ -130,3 +133,136 @@ def test_categorical_distance_matches_samples():
 def test_cost_made_for_one_hots_refuses_others():
     with pytest.raises(ValueError, match=r"world_model\.cost"):
         CrossEntropy()(Independent(Normal(torch.zeros(2, 3), torch.ones(2, 3)), 1), torch.zeros(2, 3))
+
+
+# ---------------------------------------------------------------------- more costs of points and one-hots
+
+
+def test_smooth_l1_with_beta_is_huber_over_beta():
+    point, predicted = torch.linspace(-3, 3, 40).unsqueeze(-1), torch.zeros(40, 1)
+    for beta in (0.5, 1.0, 2.0):
+        expected = torch.nn.functional.huber_loss(predicted, point, reduction="none", delta=beta).squeeze(-1) / beta
+        assert torch.allclose(SmoothL1(beta=beta)(delta(predicted), point), expected)
+    with pytest.raises(ValueError, match=r"world_model\.cost\.beta=0"):
+        SmoothL1(beta=0)
+
+
+def test_squared_is_bias_and_variance():
+    torch.manual_seed(0)
+    mean, scale, point = torch.randn(3), torch.rand(3), torch.randn(3)
+    many = Independent(Normal(mean.expand(40000, 3), scale.expand(40000, 3)), 1)
+    expected = ((point - mean).square() + scale.square()).mean()
+    assert Squared()(many, point.expand(40000, 3)).mean().item() == pytest.approx(expected.item(), rel=0.02)
+    assert Squared(reduction="sum")(delta(torch.zeros(1, 5)), torch.full((1, 5), 2.0)).item() == 20.0
+
+
+def test_jensen_shannon_against_its_definition():
+    torch.manual_seed(0)
+    probabilities = torch.randn(50, 3, 6).mul(3).softmax(-1)
+    point = torch.nn.functional.one_hot(torch.randint(0, 6, (50, 3)), 6).float()
+    middle = (probabilities + point) / 2
+    divergence = sum(torch.xlogy(p, p / middle).sum(-1) for p in (probabilities, point)) / 2
+    assert torch.allclose(JensenShannon()(one_hot(probabilities.log()), point), divergence.mean(-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("cost", [CrossEntropy(), Hamming(), JensenShannon(), Likelihood(), Squared()])
+def test_categorical_costs_at_certainty(cost):
+    """Sure and right: nothing. Sure and wrong: the most that there is. The gradient is finite at both."""
+    logits = torch.tensor([[[200.0, 0.0, 0.0]], [[0.0, 200.0, 0.0]]], requires_grad=True)
+    point = torch.tensor([1.0, 0.0, 0.0]).expand(2, 1, 3).clone().requires_grad_()
+    right, wrong = cost(one_hot(logits), point)
+    assert right.abs() < 1e-6
+    most = {JensenShannon: math.log(2), Hamming: 1.0, Squared: 2 / 3}.get(type(cost), 200.0)
+    assert wrong.item() == pytest.approx(most, rel=1e-5)
+    for gradient in torch.autograd.grad(right + wrong, (logits, point)):
+        assert gradient.isfinite().all()
+
+
+def test_jensen_shannon_gradient_against_finite_differences():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    point = torch.nn.functional.one_hot(torch.randint(0, 4, (2, 3)), 4).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: JensenShannon()(one_hot(a), b), (logits, point))
+
+
+# ---------------------------------------------------------------------- proper scores
+
+
+def test_likelihood_is_per_dimension():
+    point = torch.tensor([[0.5, -1.0, 2.0, 0.0]])
+    normal = Independent(Normal(torch.zeros(1, 4), torch.full((1, 4), 2.0)), 1)
+    assert Likelihood()(normal, point).item() == pytest.approx(-norm.logpdf(point.numpy(), 0, 2).mean(), rel=1e-5)
+    logits = torch.randn(2, 3, 4)
+    target = torch.nn.functional.one_hot(torch.randint(0, 4, (2, 3)), 4).float()
+    expected = -one_hot(logits).log_prob(target) / 3
+    assert torch.allclose(Likelihood()(one_hot(logits), target), expected)
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        delta(torch.zeros(2, 3)),
+        SoftMixture(torch.zeros(2, 3), torch.ones(2, 4, 3), 1),
+        Independent(TruncatedNormal(torch.zeros(2, 3), torch.ones(2, 3)), 1),
+    ],
+)
+def test_likelihood_names_what_has_one(distribution):
+    with pytest.raises(ValueError, match=r"world_model\.cost: \w+ has no likelihood.*world_model=normal.*true_mixture"):
+        Likelihood()(distribution, torch.zeros(2, 3))
+
+
+def mixture(weights, means, scale):
+    """A mixture over the whole vector: weights ``[K]``, means ``[K, D]``."""
+    components = Independent(Normal(means, torch.full_like(means, scale)), 1)
+    return MixtureSameFamily(Categorical(probs=weights), components)
+
+
+def test_coupling_of_a_mixture_is_exact_and_linear_in_the_weights():
+    torch.manual_seed(0)
+    weights, means = torch.tensor([0.5, 0.2, 0.3], requires_grad=True), torch.randn(3, 4)
+    distribution, point = mixture(weights, means, 0.7), torch.randn(4)
+    each = torch.stack([coupling_distance(Independent(Normal(m, torch.full((4,), 0.7)), 1), point) for m in means])
+    value = coupling_distance(distribution, point)
+    assert value.item() == pytest.approx((weights * each).sum().item(), rel=1e-5)
+    sampled = (distribution.sample((40000,)) - point).abs().sum(-1).mean()
+    assert value.item() == pytest.approx(sampled.item(), rel=0.02)
+    # Categorical normalizes, so the gradient is that of each less the mean.
+    assert torch.allclose(torch.autograd.grad(value, weights)[0], each - value.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("cost", [EnergyScore(), EnergyScore(samples=3), SmoothL1(), Squared()])
+def test_strata_estimate_what_samples_of_the_mixture_would(cost):
+    torch.manual_seed(0)
+    weights, means = torch.tensor([0.6, 0.3, 0.1]), 2 * torch.randn(3, 2)
+    point, size = torch.randn(2), 20000
+    many = mixture(weights.expand(size, 3), means.expand(size, 3, 2), 0.3)
+    first, second = mixture(weights, means, 0.3).sample((2, size))
+    if isinstance(cost, EnergyScore):
+        expected = 2 * (first - point).norm(dim=-1).mean() - (first - second).norm(dim=-1).mean()
+        expected = expected / math.sqrt(2)
+    elif isinstance(cost, Squared):
+        expected = (first - point).square().mean()
+    else:
+        expected = torch.nn.functional.smooth_l1_loss(first, point.expand(size, 2))
+    assert cost(many, point.expand(size, 2)).mean().item() == pytest.approx(expected.item(), rel=0.03)
+
+
+@pytest.mark.parametrize("cost", [EnergyScore(), Likelihood()])
+def test_proper_scores_are_least_at_the_true_odds(cost):
+    """A world of -1 (0.2) or +1 (0.8): the gradient to the weights vanishes at the odds and points there elsewhere."""
+    torch.manual_seed(0)
+    size = 4000
+    world = torch.where(torch.arange(size) < 0.8 * size, 1.0, -1.0).unsqueeze(-1)
+    slopes = []
+    for odds in (0.6, 0.8, 0.95):
+        weight = torch.tensor(odds, requires_grad=True)
+        weights = torch.stack((1 - weight, weight)).expand(size, 2)
+        loss = cost(mixture(weights, torch.tensor([[-1.0], [1.0]]).expand(size, 2, 1), 0.05), world).mean()
+        slopes.append(torch.autograd.grad(loss, weight)[0].item())
+    assert slopes[0] < -0.1 and abs(slopes[1]) < 0.05 and slopes[2] > 0.1
+
+
+def test_no_sample_without_reparameterization():
+    wrapped = torch.distributions.Poisson(torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"world_model\.cost: Independent has no reparameterized samples"):
+        SmoothL1()(Independent(wrapped, 1), torch.zeros(2, 3))
