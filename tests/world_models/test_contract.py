@@ -17,6 +17,7 @@ from tests.world_models.support import (
     observations,
 )
 from world_models.contract import LOCAL_LOSSES
+from world_models.costs import stratified
 
 
 @pytest.fixture(scope="module", params=[(name, kind) for name in NAMES for kind in KINDS], ids="-".join)
@@ -41,7 +42,9 @@ def test_shapes_for_any_leading_batch(model, batch):
     distribution = model.transition(latent, action)
     assert distribution.batch_shape == batch and distribution.event_shape == event
     assert distribution.mean.shape == latent.shape
-    assert distribution.rsample((2,)).shape == (2, *latent.shape)
+    assert distribution.sample((2,)).shape == (2, *latent.shape)
+    samples, weights = stratified(distribution)
+    assert samples.shape == (*weights.shape, *event) and weights.shape[:-1] == batch and samples.requires_grad
     assert model.reward(latent, action).shape == batch
     probability = model.termination(latent, action, next_latent)
     assert probability.shape == batch and (probability >= 0).all() and (probability <= 1).all()
