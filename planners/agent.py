@@ -90,6 +90,17 @@ class _Deployed(nn.Module):
         return logits, value.unsqueeze(-1), *carried
 
 
+class _Remembering(nn.Module):
+    """Latent and action to the next step's memory; a module, so that its parameters travel with the policy."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self.agent = agent
+
+    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
+        return self.agent.world_model.remember(latent, action)
+
+
 class Agent(nn.Module):
     """A world model and the heads that act on its latents.
 
@@ -138,5 +149,5 @@ class Agent(nn.Module):
             ),
         ]
         if recurrent:
-            modules.append(TensorDictModule(model.remember, ["latent", "action"], [("next", "memory")]))
+            modules.append(TensorDictModule(_Remembering(self), ["latent", "action"], [("next", "memory")]))
         return ProbabilisticTensorDictSequential(*modules)

@@ -91,6 +91,10 @@ class WorldModel(nn.Module, ABC):
             self.encode, experience["observation"], after["observation"], after["done"].squeeze(-1)
         )
 
+    def remember(self, latent: Tensor, action: Tensor) -> Tensor:
+        """The memory after a step, ``[..., *memory_shape]``, of a recurrent model."""
+        raise NotImplementedError(f"{type(self).__name__} has no memory")
+
     @abstractmethod
     def transition(self, latent: Tensor, action: Tensor) -> Distribution:
         """``P̄(. | z, a)``: batch shape ``[...]``, event shape ``latent_spec.shape``."""
@@ -151,6 +155,12 @@ class WorldModel(nn.Module, ABC):
         next_latent = self.transition(latent, action).sample()
         reward = self.reward(latent, action)
         return ImaginedStep(next_latent, reward, self.termination(latent, action, next_latent))
+
+    def decode(self, latent: Tensor) -> Tensor | None:
+        """The observation that a latent stands for, ``[..., *observation_shape]``, float, in the units of the
+        environment; ``None`` from a model that does not reconstruct."""
+        del latent
+        return None
 
     # ------------------------------------------------------------------ parameters by role
 

@@ -1,8 +1,9 @@
-"""Distributions that torch does not have: truncated noise and the soft mixture of it."""
+"""Distributions that torch does not have: truncated noise, the soft mixture of it, and parts side by side."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -93,6 +94,59 @@ class SoftMixture(Distribution):
         """Reparameterized sample, ``[*sample_shape, ..., *event]``."""
         noise = truncated_noise(torch.Size(sample_shape), self.scales)
         return self.loc + (self.scales * noise).sum(-1 - len(self.event_shape))
+
+
+class SideBySide(Distribution):
+    """Independent parts whose flattened events stand beside each other in one vector ``[..., sum of numbers]``.
+
+    Args:
+        parts: distributions of the same batch shape, each with one event axis or more.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
+    def __init__(self, *parts: Distribution) -> None:
+        self.parts = parts
+        self._sizes = [part.event_shape.numel() for part in parts]
+        super().__init__(parts[0].batch_shape, torch.Size([sum(self._sizes)]), validate_args=False)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether every part can be sampled with gradient."""
+        return all(part.has_rsample for part in self.parts)
+
+    def split(self, value: Tensor) -> list[Tensor]:
+        """The parts of a value ``[..., event]``, each in its own event shape."""
+        pieces = value.split(self._sizes, -1)
+        return [piece.unflatten(-1, part.event_shape) for piece, part in zip(pieces, self.parts, strict=True)]
+
+    def join(self, values: Sequence[Tensor]) -> Tensor:
+        """The inverse of ``split``."""
+        events = (len(part.event_shape) for part in self.parts)
+        return torch.cat([value.flatten(-dims) for value, dims in zip(values, events, strict=True)], -1)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, ``[..., event]``."""
+        return self.join([part.mean for part in self.parts])
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each dimension, ``[..., event]``."""
+        return self.join([part.variance for part in self.parts])
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """Sample without gradient, ``[*sample_shape, ..., event]``."""
+        return self.join([part.sample(torch.Size(sample_shape)) for part in self.parts])
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """Sample with the gradient that each part gives it, ``[*sample_shape, ..., event]``."""
+        return self.join([part.rsample(torch.Size(sample_shape)) for part in self.parts])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Sum over the parts, ``[...]``."""
+        scores = [part.log_prob(piece) for part, piece in zip(self.parts, self.split(value), strict=True)]
+        return torch.stack(scores).sum(0)
 
 
 def expected_noise_distance(delta: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Encoder(nn.Module):
 
     Attributes:
         latent_shape: shape of one latent.
+        observation_shape: shape of one observation.
     """
 
     latent_shape: tuple[int, ...]
@@ -50,13 +51,23 @@ class Encoder(nn.Module):
 
     def __init__(self, observation_spec: TensorSpec) -> None:
         super().__init__()
+        self.observation_shape = tuple(observation_spec.shape)
         self._event_dims = len(observation_spec.shape)
         self._scale = observation_scale(observation_spec)
+
+    @property
+    def prepared_shape(self) -> tuple[int, ...]:
+        """Shape of one prepared observation."""
+        return self.observation_shape
 
     def prepare(self, observation: Tensor) -> Tensor:
         """Folded observation ``[B, *observation_shape]`` as float, integers scaled to [0, 1]."""
         observation = observation.float()
         return observation if self._scale == 1.0 else observation / self._scale
+
+    def restore(self, prepared: Tensor) -> Tensor:
+        """The inverse of ``prepare``, for predictions, which need not be exact: ``[B, *observation_shape]``, float."""
+        return prepared if self._scale == 1.0 else prepared.clamp(0.0, 1.0) * self._scale
 
     def forward(self, observation: Tensor) -> Tensor:
         """Latents ``[..., *latent_shape]``."""
@@ -136,6 +147,18 @@ class MLP(Encoder):
             return F.one_hot(observation.long(), self._classes).float()
         observation = super().prepare(observation)
         return observation.sign() * observation.abs().log1p() if self._symlog else observation
+
+    @property
+    def prepared_shape(self) -> tuple[int, ...]:
+        """Shape of one prepared observation."""
+        return (self._classes,) if self._classes else self.observation_shape
+
+    def restore(self, prepared: Tensor) -> Tensor:
+        """As above; of classes the likeliest."""
+        if self._classes:
+            return prepared.argmax(-1).float()
+        prepared = super().restore(prepared)
+        return prepared.sign() * prepared.abs().expm1() if self._symlog else prepared
 
 
 def _classes(spec: TensorSpec) -> int:

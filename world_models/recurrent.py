@@ -42,9 +42,13 @@ class RecurrentModel(WorldModel):
     def remember(self, latent: Tensor, action: Tensor) -> Tensor:
         """The memory ``[..., *memory_shape]`` after a step."""
 
-    def encode(self, observation: Tensor, memory: Tensor) -> Tensor:  # type: ignore[override]
-        """``z = phi(s, m)``."""
-        return self.infer(self.embed(observation), memory)
+    def encode(self, observation: Tensor, memory: Tensor | None = None) -> Tensor:
+        """``z = phi(s, m)``, ``[..., *latent_shape]``; without a memory, as at an episode's beginning."""
+        embedding = self.embed(observation)
+        if memory is None:
+            batch = observation.shape[: observation.ndim - len(self.observation_spec.shape)]
+            memory = embedding.new_zeros(*batch, *self.memory_spec.shape)
+        return self.infer(embedding, memory)
 
     def latents(self, experience: TensorDictBase) -> Tensor:
         """``z`` of segments ``[S, L]``, carried on from the memory of their first step."""

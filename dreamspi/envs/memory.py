@@ -16,5 +16,4 @@ def carrying(env: EnvBase, memory: TensorSpec | None) -> EnvBase:
     """
     if memory is None:
         return env
-    primer = TensorDictPrimer({"memory": memory.expand(*env.batch_size, *memory.shape)}, default_value=0.0)
-    return TransformedEnv(env, primer)
+    return TransformedEnv(env, TensorDictPrimer({"memory": memory}, default_value=0.0, expand_specs=True))

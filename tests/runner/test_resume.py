@@ -39,6 +39,7 @@ CASES = {
     "maze-deepspi": ["planner=deepspi", "env.max_steps=9"],
     "maze-dreamspi": ["planner=dreamspi", "env.max_steps=9"],
     "maze-hybrid": ["planner=hybrid", "world_model=mixture", "env.max_steps=9"],
+    "maze-rssm": ["planner=dreamspi", "world_model=rssm", "world_model.deterministic=16", "env.max_steps=9"],
     "minatar": ["env=minatar/breakout", "planner=dreamspi"],
     "gym": ["env=gym/CartPole-v1", "planner=dreamspi"],
     "atari": [

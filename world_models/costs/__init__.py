@@ -10,6 +10,7 @@ Training costs bound nothing by themselves (smooth-L1 is smaller than the distan
 
 from world_models.costs.cost import Cost, over_dimensions, over_variables
 from world_models.costs.coupling import Coupling, coupling_distance, expected_deviation
+from world_models.costs.kl_balance import KLBalance
 from world_models.costs.one_hot import CrossEntropy, Hamming, JensenShannon, one_hot_of
 from world_models.costs.points import SmoothL1, Squared
 from world_models.costs.scores import EnergyScore, Likelihood
@@ -22,6 +23,7 @@ __all__ = [
     "EnergyScore",
     "Hamming",
     "JensenShannon",
+    "KLBalance",
     "Likelihood",
     "SmoothL1",
     "Squared",

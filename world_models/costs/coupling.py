@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, No
 from torchrl.modules import Delta
 
 from world_models.costs.cost import Cost, over_dimensions
-from world_models.distributions import TruncatedNormal, expected_noise_distance
+from world_models.distributions import SideBySide, TruncatedNormal, expected_noise_distance
 
 
 class Coupling(Cost):
@@ -76,3 +76,9 @@ def _(distribution: OneHotCategorical, point: Tensor) -> Tensor:
     # A one-hot coordinate is 1 with probability p: E|ẑ - z'| = p (1 - z') + (1 - p) z', for z' in {0, 1}.
     probs = distribution.probs
     return probs * (1 - point) + (1 - probs) * point
+
+
+@expected_deviation.register
+def _(distribution: SideBySide, point: Tensor) -> Tensor:
+    pairs = zip(distribution.parts, distribution.split(point), strict=True)
+    return distribution.join([expected_deviation(part, piece) for part, piece in pairs])
