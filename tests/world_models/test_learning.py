@@ -1,63 +1,23 @@
-"""Targets, and that every model learns a small world to almost no local loss."""
+"""Targets, and what is learnt of a small world (that it is, tells ``world_models.checks.learning``)."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 import torch
 
-from tests.world_models.support import ACTIONS, NAMES, build, build_for_any, observation_spec
-from world_models.contract import LOCAL_LOSSES
+from tests.world_models.support import build, observation_spec, unseeded
+from world_models.checks import Subject
+from world_models.checks.learning import chain, update
 
-CHAIN = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])
-
-
-def chain():
-    """Every transition of 3 states + an end: action 0 stays, 1 goes on, 2 goes back; state 3 ends."""
-    state, action = torch.cartesian_prod(torch.arange(3), torch.arange(ACTIONS)).unbind(1)
-    after = (state + torch.tensor([0, 1, -1])[action]).clamp(0, 3)
-    reward = torch.where(after == 3, 10.0, torch.where(action == 2, -1.0, 0.0))
-    return CHAIN[state], action, reward, CHAIN[after], after == 3
-
-
-def train(model, updates, lr=2e-3):
-    now, action, reward, then, terminated = chain()
-    optimizer = torch.optim.Adam(model.parameters(), lr)
-    for _ in range(updates):
-        next_latent = model.target(model.encode(then), then)
-        losses = model.local_losses(model.encode(now), action, reward, next_latent, terminated)
-        optimizer.zero_grad()
-        sum(value.mean() for value in losses.values()).backward()
-        optimizer.step()
-        model.after_update()
-    return losses
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_model_learns_a_chain(name):
-    model = build_for_any(name, "flat", "one_hot")
-    now, action, reward, then, terminated = chain()
-    with torch.no_grad():
-        before = model.local_losses(model.encode(now), action, reward, model.encode(then), terminated)
-    losses = train(model, 700)
-    assert losses["transition"].mean() < max(0.05, 0.1 * before["transition"].mean())
-    if name == "mixture_paper":  # L1 and 1-Lipschitz in z: medians, and only as steep as the latents are apart
-        assert losses["reward"].mean() < before["reward"].mean()
-        return
-    assert losses["reward"].mean() < 0.02 and losses["termination"].mean() < 0.02
-    with torch.no_grad():
-        latent = model.encode(now)
-        step = model.imagine(latent, action)
-        distances = model.local_distances(latent, action, reward, model.encode(then), terminated)
-    assert torch.allclose(step.reward, reward, atol=0.2)
-    assert set(distances.keys()) == set(LOCAL_LOSSES)
-    states = model.encode(CHAIN[:3]).detach().flatten(1)
-    assert torch.pdist(states).min() > 0.5, "states merged"
+WORLD = chain(Subject(partial(unseeded, "deterministic"), observation_spec("one_hot")))
 
 
 @pytest.mark.parametrize("target", ["Gradient", "StopGradient", "Slow"])
 def test_targets(target):
     model = build("deterministic", observation_spec("flat"), target={"_target_": f"world_models.targets.{target}"})
-    _, _, _, then, _ = chain()
+    then = WORLD.then
     encoded = model.encode(then)
     aim = model.target(encoded, then)
     assert aim.requires_grad == (target == "Gradient")
@@ -88,8 +48,10 @@ def test_slow_target_refuses_a_bad_tau():
 def test_cross_entropy_is_aimed_at_the_next_latent_not_the_present_one():
     """After learning a chain that moves on, the likeliest next latent is phi(s'), never phi(s)."""
     model = build("categorical", observation_spec("flat"))
-    train(model, 300)
-    now, action, _, then, _ = chain()
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    for _ in range(300):
+        update(model, optimizer, WORLD)
+    now, action, then = WORLD.now, WORLD.action, WORLD.then
     moves = (now != then).any(-1)
     with torch.no_grad():
         latent, next_latent = model.encode(now)[moves], model.encode(then)[moves]

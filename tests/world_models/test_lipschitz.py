@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchrl.data import OneHot
 
-from tests.world_models.support import ACTIONS, NAMES, build, build_or_skip, observation_spec
+from tests.world_models.support import ACTIONS, build, observation_spec
+from world_models.checks.subject import disturb
 from world_models.lipschitz import (
     GroupSort2,
     LipschitzConv2d,
@@ -127,15 +127,6 @@ def test_cache_follows_the_weight():
     assert twin._cache is None
 
 
-def _disturb(model, seed):
-    """Far from the orthogonal start: arbitrary weights of several scales."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in [*model.network.parameters(), *model.reward_head.parameters()]:
-            parameter.add_(torch.randn_like(parameter) * 3 * torch.rand(()))
-    return model.requires_grad_(False)
-
-
 def _worst_ratio(function, shape, steps=25, pairs=12):
     """Largest ``|f(x) - f(y)| / |x - y|`` over random pairs, near and far, improved by gradient ascent."""
     first = 3 * torch.randn(pairs, *shape)
@@ -153,33 +144,19 @@ def _worst_ratio(function, shape, steps=25, pairs=12):
     return worst
 
 
-@pytest.mark.parametrize("kind", ["image", "flat", "minatar"])
-@pytest.mark.parametrize("name", NAMES)
-def test_claimed_constants_hold_for_the_whole_network(name, kind):
-    model = build_or_skip(name, observation_spec(kind))
-    if isinstance(model.latent_spec, OneHot):
-        pytest.skip("a constant between one-hots says nothing of points between them: test_tabular.py")
-    if model.transition_lipschitz is None and model.reward_lipschitz is None:
-        pytest.skip("claims nothing")
-    shape = model.latent_spec.shape
-    if kind == "image":
-        shape = model.latent_spec.shape
+@pytest.mark.parametrize("kind", ["image", "flat"])
+@pytest.mark.parametrize("name", ["mixture", "mixture_paper"])
+def test_the_constant_holds_for_any_fixed_noise(name, kind):
+    """More than the contract asks: not the distributions alone, but samples of the same noise stay together."""
     for seed in range(2):
-        model = _disturb(build(name, observation_spec(kind), seed), seed)
-        for action in range(ACTIONS):
+        model = disturb(build(name, observation_spec(kind), seed), seed).requires_grad_(False)
 
-            def sample(latent, noise_seed=seed, action=action, model=model):
-                torch.manual_seed(noise_seed)  # the same noise for both ends of the pair
-                return model.transition(latent, torch.full((len(latent),), action)).rsample()
+        def sample(latent, noise_seed=seed, model=model):
+            torch.manual_seed(noise_seed)  # the same noise for both ends of the pair
+            return model.transition(latent, torch.arange(len(latent)) % ACTIONS).rsample()
 
-            def reward(latent, action=action, model=model):
-                return model.reward(latent, torch.full((len(latent),), action)).unsqueeze(-1)
-
-            steps = 6 if kind == "image" else 25
-            if model.transition_lipschitz is not None:
-                assert _worst_ratio(sample, shape, steps) <= model.transition_lipschitz + SLACK
-            if model.reward_lipschitz is not None:
-                assert _worst_ratio(reward, shape, steps) <= model.reward_lipschitz + SLACK
+        steps = 6 if kind == "image" else 25
+        assert _worst_ratio(sample, model.latent_spec.shape, steps) <= model.transition_lipschitz + SLACK
 
 
 @pytest.mark.parametrize("model_name", ["deterministic", "normal", "mixture"])
@@ -187,7 +164,7 @@ def test_claimed_constants_hold_for_the_whole_network(name, kind):
 def test_jacobian_norm_of_every_model_with_a_lipschitz_network(model_name, network):
     target = f"world_models.transition.{network}"
     spec = observation_spec("flat")
-    model = _disturb(build(model_name, spec, network={"_target_": target, "hidden": 32}), 5)
+    model = disturb(build(model_name, spec, network={"_target_": target, "hidden": 32}), 5).requires_grad_(False)
     assert model.transition_lipschitz == 1.0
     largest = 0.0
     for point in 4 * torch.randn(20, *model.latent_spec.shape):

@@ -1,0 +1,191 @@
+"""The checks themselves: each catches what it is there for, and says what was expected and where to look."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+from torchrl.data import Bounded, Categorical
+
+from tests.world_models.support import observation_spec, unseeded
+from world_models.checks import CHECKS, CheckFailed, Skipped, Subject, first_suited, run, sentence
+from world_models.checks.observations import draw
+from world_models.contract import Unsuited
+from world_models.normal import NormalModel
+from world_models.testing import world_model_checks
+
+
+def subject(model=NormalModel, **methods):
+    """A model on flat observations, some of its methods (or attributes) replaced."""
+    kind = type("Broken", (model,), methods)
+    return Subject(lambda spec, actions: kind(spec, actions), observation_spec("flat"))
+
+
+def losses(method="local_losses", **changes):
+    """``local_losses`` with an entry changed by a function."""
+
+    def changed(model, *given):
+        found = getattr(NormalModel, method)(model, *given)
+        return found.update({key: change(found[key]) for key, change in changes.items()})
+
+    return changed
+
+
+def transition(change):
+    """A transition made of location and scale by another function."""
+
+    def changed(model, latent, action):
+        base = NormalModel.transition(model, latent, action).base_dist
+        return change(base.loc, base.scale)
+
+    return changed
+
+
+class Biased(Normal):
+    mean = property(lambda self: self.loc + 1.0)  # type: ignore[assignment]
+
+
+class Unnormalized(Normal):
+    def log_prob(self, value):
+        return super().log_prob(value) + 1.0
+
+
+def counted(model, latent, action):
+    model.count = getattr(model, "count", 0) + 1
+    return latent.sum(-1) + model.count
+
+
+def offset(model, observation):
+    model.offset = getattr(model, "offset", torch.randn(()))
+    return model.encoder(observation) + model.offset
+
+
+def awake(model, latent, action):
+    step = NormalModel.imagine(model, latent, action)
+    return step._replace(reward=model.reward(latent, action))
+
+
+def cached(model, latent, action):
+    if torch.is_grad_enabled() or not hasattr(model, "kept"):
+        model.kept = NormalModel.transition(model, latent, action)
+    return model.kept
+
+
+def impure(model, latent, action):
+    return latent.sum(-1) if latent.max() > 0 else -latent.sum(-1)
+
+
+def one_event(scale):
+    return transition(lambda loc, old: Independent(Normal(loc, scale(old), validate_args=False), 1))
+
+
+SABOTAGE = [
+    ("shapes", {"encode": lambda model, s: model.encoder(s)[..., :3]}, ["encode: a finite tensor [64]", "[3]"]),
+    ("shapes", {"transition": transition(Normal)}, ["event shape [64]", "torch.distributions.Independent"]),
+    (
+        "shapes",
+        {"local_losses": lambda model, z, a, r, y, t: {"reward": r}},
+        ["the keys transition, reward", "keys reward"],
+    ),
+    ("shapes", {"local_losses": losses(reward=lambda loss: loss.double())}, ['local_losses["reward"]', "float64"]),
+    ("shapes", {"reward": lambda model, z, a: z.sum(-1, keepdim=True)}, ["reward: a finite tensor []", "[1] of"]),
+    ("shapes", {"termination": lambda model, z, a, y: z.sum(-1) / 0}, ["termination", "not finite"]),
+    ("shapes", {"reward": lambda model, z, a: z @ a}, ["no error", "RuntimeError", "test_checks.py:", "<lambda>"]),
+    ("folding", {"reward": lambda model, z, a: z[..., 0] - z[..., 0].mean(-1, True)}, ["reward", "batch statistics"]),
+    ("roles", {"model_parameters": lambda model: model.parameters()}, ["one role", "encoder's and model's: encoder."]),
+    ("roles", {"model_parameters": lambda model: model.network.parameters()}, ["neither", "reward_head"]),
+    ("gradients_arrive", {"local_losses": losses(reward=torch.detach)}, ['local_losses["reward"] with', "no_grad"]),
+    ("gradients_arrive", {"local_losses": losses(reward=lambda loss: 0 * loss)}, ["none for reward_head", "detach"]),
+    ("gradients_stop", {"imagine": torch.enable_grad()(awake)}, ["imagine(...).reward without gradient"]),
+    ("gradients_stop", {"local_distances": NormalModel.local_losses}, ["local_distances", "@torch.no_grad()"]),
+    ("losses_are_per_transition", {"local_losses": losses(reward=lambda x: x - x.mean())}, ["no mean"]),
+    ("samples", {"transition": transition(lambda *x: Independent(Biased(*x), 1))}, ["samples with the mean"]),
+    ("samples", {"transition": transition(lambda m, s: Independent(Normal(m.detach(), s.detach()), 1))}, ["rsample()"]),
+    (
+        "densities",
+        {"transition": transition(lambda *x: Independent(Unnormalized(*x), 1))},
+        ["integrates to 1", "2.718"],
+    ),
+    ("probabilities", {"termination": lambda model, z, a, y: z.sum(-1)}, ["[0, 1]", ".sigmoid()"]),
+    (
+        "distances",
+        {"local_distances": NormalModel.local_losses},
+        ["summed over latent dimensions", "coupling_distance"],
+    ),
+    ("distances_bound_wasserstein", {"local_distances": NormalModel.local_losses}, ["at least the Wasserstein"]),
+    ("lipschitz", {"__init__": lambda model, *given: claim(model, *given)}, ["transition_lipschitz=1 claims"]),
+    ("state_dict", {"encode": offset}, ["encode: the same bits", "register_buffer"]),
+    ("state_dict", {"get_extra_state": lambda model: "x"}, ["tensors only", "_extra_state"]),
+    ("seeds", {"reward": counted}, ["imagine: the same values", "no state that a call leaves behind"]),
+    ("weights_are_followed", {"transition": cached}, ["with and without gradient", "_version"]),
+    ("compiles", {"reward": impure}, ["one graph", "a break:"]),
+    ("learns_a_chain", {"local_losses": losses(reward=lambda loss: -loss)}, ["reward error below 0.2", "updates"]),
+]
+
+
+def claim(model, spec, actions):
+    NormalModel.__init__(model, spec, actions)
+    model.transition_lipschitz = 1.0
+
+
+NAMED = {check.__name__: check for check in CHECKS}
+
+
+@pytest.mark.parametrize(("name", "methods", "parts"), SABOTAGE, ids=lambda x: x if isinstance(x, str) else "")
+def test_each_mistake_is_caught_and_explained(name, methods, parts, monkeypatch):
+    monkeypatch.setattr("world_models.checks.learning.UPDATES", 100)
+    with pytest.raises(CheckFailed) as failure:
+        run(NAMED[name], subject(**methods))
+    told = str(failure.value)
+    for part in ("expected: ", "got: ", "look at: ", *parts):
+        assert part in told, told
+
+
+def test_a_small_claim_is_refuted_in_the_reward_too():
+    with pytest.raises(CheckFailed, match="reward_lipschitz=0.001 claims"):
+        run(NAMED["lipschitz"], Subject(small_claim, observation_spec("flat")))
+
+
+def small_claim(spec, actions):
+    model = unseeded("mixture_paper", spec, actions)
+    model.reward_lipschitz = 0.001
+    return model
+
+
+def test_every_check_is_sabotaged_and_has_its_sentence():
+    assert set(NAMED) - {name for name, *_ in SABOTAGE} == {"devices"}, "which needs a device"
+    for check in CHECKS:
+        assert sentence(check).endswith(".") and len(sentence(check)) > 30
+
+
+def test_a_check_leaves_the_generator_alone():
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    run(NAMED["samples"], subject())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_chain_needs_four_observations():
+    with pytest.raises(Skipped, match="fewer than four"):
+        run(NAMED["learns_a_chain"], Subject(lambda spec, n: NormalModel(spec, n), Categorical(3, shape=())))
+
+
+def test_a_model_that_refuses_everything():
+    def build(spec, actions):
+        raise Unsuited("needs a sound")
+
+    with pytest.raises(Unsuited, match="needs a sound"):
+        first_suited([Subject(build, observation_spec(kind)) for kind in ("flat", "image")])
+
+
+def test_observations_without_bounds_are_of_usual_size():
+    for low, high in ((-3.4e38, 3.4e38), (0.0, 3.4e38), (-1.0, 1.0)):
+        spec = Bounded(low, high, (4,), dtype=torch.float32)
+        drawn = draw(spec, 100)
+        assert drawn.shape == (100, 4) and drawn.abs().max() < 10 and drawn.std() > 0.1
+        assert spec.is_in(drawn[0])
+
+
+#: As an outside package writes it: one test for each check and observation.
+test_an_outside_class = world_model_checks(NormalModel, observation_spec("flat"), num_actions=2, encoder="mlp")
+test_an_outside_class_by_name = world_model_checks("world_models.deterministic.DeterministicModel", encoder="auto")

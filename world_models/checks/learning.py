@@ -1,0 +1,106 @@
+"""The smallest world there is to learn: three states in a row, and an end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from world_models.checks.outcome import CheckFailed, Skipped
+from world_models.checks.subject import Subject
+from world_models.contract import WorldModel
+
+UPDATES, LOOK_EVERY, RATE = 1000, 50, 2e-3
+TRIES = 64  # random observations among which four distinct ones must be
+#: Errors that a model is through with. The transition's is a share of the mean distance between states.
+REWARD, TERMINATION, TRANSITION = 0.2, 0.05, 0.3
+#: Which part of a YAML file an error speaks of.
+YAML_KEYS = {"transition": "cost", "reward": "reward", "termination": "termination"}
+
+
+class Chain(NamedTuple):
+    """Every transition of the chain."""
+
+    states: Tensor
+    now: Tensor
+    action: Tensor
+    reward: Tensor
+    then: Tensor
+    terminated: Tensor
+
+
+def chain(subject: Subject) -> Chain:
+    """Three states and an end: action 0 stays, 1 goes on, 2 goes back, others stay; arriving at the end pays 10,
+    action 2 costs 1."""
+    seen = subject.observations(TRIES)
+    distinct = seen[:1]
+    for observation in seen[1:]:
+        if len(distinct) < 4 and not (distinct == observation).reshape(len(distinct), -1).all(1).any():
+            distinct = torch.cat((distinct, observation[None]))
+    if len(distinct) < 4:
+        raise Skipped("fewer than four distinct observations to make a chain of")
+    moves = torch.zeros(subject.num_actions, dtype=torch.long)
+    moves[1:3] = torch.tensor([1, -1])[: subject.num_actions - 1]
+    state, action = (
+        torch.cartesian_prod(torch.arange(3), torch.arange(subject.num_actions)).to(subject.device).unbind(1)
+    )
+    after = (state + moves.to(subject.device)[action]).clamp(0, 3)
+    reward = torch.where(after == 3, 10.0, torch.where(action == 2, -1.0, 0.0))
+    return Chain(distinct, distinct[state], action, reward, distinct[after], after == 3)
+
+
+def learns_a_chain(subject: Subject) -> None:
+    """Rewards, ends and successors of a chain of three states are learnt in seconds, and its states kept apart."""
+    world = chain(subject)
+    model = subject.fresh()
+    before = _errors(model, world)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], RATE)
+    for _ in range(UPDATES // LOOK_EVERY):
+        for _ in range(LOOK_EVERY):
+            update(model, optimizer, world)
+        after = _errors(model, world)
+        if not _wanting(model, before, after):
+            return
+    key, most = _wanting(model, before, after)[0]
+    merged = ": the states share a latent" if after["apart"] == 0 else ""
+    raise CheckFailed(
+        f"{key} error below {most:.3g} after {UPDATES} updates (Adam, {RATE:g}) on a chain of three states",
+        f"{after[key]:.3g}, from {before[key]:.3g} before{merged}",
+        f'local_losses["{key}"], local_distances["{key}"], target (YAML: world_model.{YAML_KEYS[key]}, '
+        "world_model.target)",
+    )
+
+
+def update(model: WorldModel, optimizer: torch.optim.Optimizer, world: Chain) -> None:
+    """One step down the sum of the local losses, averaged over the chain."""
+    next_latent = model.target(model.encode(world.then), world.then)
+    losses = model.local_losses(model.encode(world.now), world.action, world.reward, next_latent, world.terminated)
+    optimizer.zero_grad()
+    torch.stack([value.mean() for value in losses.values()]).sum().backward()
+    optimizer.step()
+    model.after_update()
+
+
+@torch.no_grad()
+def _errors(model: WorldModel, world: Chain) -> dict[str, float]:
+    """Mean local distances on the chain, the transition's in units of the mean distance between states."""
+    next_latent = model.encode(world.then)
+    found = model.local_distances(model.encode(world.now), world.action, world.reward, next_latent, world.terminated)
+    errors = {key: float(value.mean()) for key, value in found.items()}
+    apart = float(torch.pdist(model.encode(world.states).flatten(1), p=1).mean())
+    return errors | {"transition": errors["transition"] / max(apart, 1e-6), "apart": apart}
+
+
+def _wanting(model: WorldModel, before: dict[str, float], after: dict[str, float]) -> list[tuple[str, float]]:
+    """What is not learnt yet, each with the error it should have at most.
+
+    A reward with a Lipschitz constant is only as steep as its states are apart: it must improve, no more.
+    """
+    bounded = model.reward_lipschitz is not None
+    most = {
+        "reward": before["reward"] if bounded else REWARD,
+        "termination": TERMINATION,
+        "transition": TRANSITION,
+    }
+    return [(key, limit) for key, limit in most.items() if not after[key] < limit]

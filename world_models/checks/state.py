@@ -1,0 +1,117 @@
+"""What must survive: a saved state, a seed, a cached weight, a compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from world_models.checks.outcome import CheckFailed, Skipped, expect
+from world_models.checks.subject import Subject, Transitions
+from world_models.contract import WorldModel
+
+
+def state_dict(subject: Subject) -> None:
+    """A model with other weights, and a life of its own, becomes this one by load_state_dict; tensors only."""
+    model, twin = subject.fresh(), subject.fresh(seed=1)
+    state = model.state_dict()
+    odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    expect(not odd, "state_dict: tensors only, for checkpoints hold nothing else", f"others: {odd}", "state_dict")
+    observation = subject.observations(4)
+    latent = model.encode(observation)
+    action = subject.actions(4)
+    twin.imagine(twin.encode(subject.observations(4)), action)  # fills the caches of the old weights
+    twin.load_state_dict(model.state_dict())
+    for method, function in (
+        ("encode", lambda m: m.encode(observation)),
+        ("transition", lambda m: m.transition(latent, action).mean),
+        ("reward", lambda m: m.reward(latent, action)),
+        ("termination", lambda m: m.termination(latent, action, latent)),
+    ):
+        expect(
+            torch.equal(_seeded(function, model), _seeded(function, twin)),
+            f"{method}: the same bits before and after state_dict and load_state_dict",
+            "other values",
+            f"{method}: what it reads beside parameters must be a buffer (register_buffer), caches must follow weights",
+        )
+
+
+def _seeded(function: Callable[[WorldModel], Tensor], model: WorldModel) -> Tensor:
+    torch.manual_seed(3)
+    with torch.no_grad():
+        return function(model)
+
+
+def seeds(subject: Subject) -> None:
+    """The same seed gives the same model, the same dream and the same losses."""
+    first, second = subject.fresh(seed=5).state_dict(), subject.fresh(seed=5).state_dict()
+    expect(
+        all(torch.equal(first[key], second[key]) for key in first),
+        "the same weights after the same torch.manual_seed",
+        "other weights",
+        "__init__: random numbers from torch's generator only",
+    )
+    model = subject.model
+    given = Transitions(*(tensor.detach() for tensor in subject.transitions(model, 5)))
+    for method, function in (
+        ("imagine", lambda m: torch.cat([part.flatten() for part in m.imagine(*given[:2])])),
+        ("local_losses", lambda m: torch.stack(list(m.local_losses(*given).values()))),
+    ):
+        drawn = [_seeded(function, model) for _ in range(2)]
+        expect(
+            torch.equal(*drawn),
+            f"{method}: the same values after the same torch.manual_seed",
+            f"values that differ by up to {float((drawn[0] - drawn[1]).abs().max()):.3g}",
+            f"{method}: random numbers from torch's generator only, and no state that a call leaves behind",
+        )
+
+
+def weights_are_followed(subject: Subject) -> None:
+    """With and without gradient, before and after an update, the same bits: no cache of old weights."""
+    model = subject.fresh()
+    given = Transitions(*(tensor.detach() for tensor in subject.transitions(model, 4)))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(2):
+        losses = model.local_losses(*given)
+        optimizer.zero_grad()
+        torch.stack([value.mean() for value in losses.values()]).sum().backward()
+        optimizer.step()
+        with torch.no_grad():
+            cached = model.transition(given.latent, given.action).mean
+        expect(
+            torch.equal(model.transition(given.latent, given.action).mean.detach(), cached),
+            "transition: the same mean with and without gradient",
+            "other values under torch.no_grad()",
+            "transition: a cache that does not follow the weights (compare parameter._version)",
+        )
+
+
+def compiles(subject: Subject) -> None:
+    """torch.compile takes transition, reward and termination as one graph, without breaks."""
+    model = subject.fresh()
+    given = subject.transitions(model, 8)
+
+    def hot(latent: Tensor, action: Tensor, next_latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean = model.transition(latent, action).mean
+        return mean, model.reward(latent, action), model.termination(latent, action, next_latent)
+
+    arguments = (given.latent.detach(), given.action, given.next_latent.detach())
+    try:
+        # The backend "eager" runs the graph as it is: what is checked is that there is one.
+        compiled = torch.compile(hot, fullgraph=True, backend="eager")
+    except RuntimeError as error:
+        raise Skipped(f"torch.compile can't be used here: {error}") from error
+    try:
+        with torch.no_grad():
+            results = compiled(*arguments)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        reason = " ".join(str(error).strip().splitlines()[0].split())
+        user = getattr(error, "real_stack", None)
+        where = f"{user[-1].filename}:{user[-1].lineno}" if user else "transition, reward, termination"
+        raise CheckFailed("transition, reward and termination in one graph", f"a break: {reason}", where) from error
+    finally:
+        torch._dynamo.reset()
+    with torch.no_grad():
+        for name, mine, theirs in zip(("transition", "reward", "termination"), hot(*arguments), results, strict=True):
+            expect(torch.allclose(mine, theirs, atol=1e-5), f"{name}: the same values compiled", "other values", name)
