@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dreamspi.errors import UserError
+from dreamspi.outside import Outside, discover, is_class
 
 #: The groups a user chooses one option from, each with its sentence for the help.
 GROUPS = {
@@ -39,14 +40,31 @@ def config_directory() -> Path:
     raise UserError(f"no config.yaml beside {package}: the installation is incomplete, install it again.")
 
 
+def own_options(group: str) -> list[str]:
+    """The names of our own options."""
+    return sorted(path.stem for path in (config_directory() / group).glob("*.yaml"))
+
+
+@cache
+def outside(group: str) -> dict[str, Outside]:
+    """What other packages bring to a group, by name; unusable ones too."""
+    return {option.name: option for option in discover(group, own_options(group))}
+
+
 def options(group: str) -> list[str]:
     """The names that ``group=<name>`` takes, sorted; environments as families."""
-    return sorted(path.stem for path in (config_directory() / group).glob("*.yaml"))
+    return sorted({*own_options(group), *(name for name, option in outside(group).items() if not option.problem)})
+
+
+def path_of(group: str, option: str) -> Path:
+    """The YAML file of an option, ours or another package's."""
+    path = config_directory() / group / f"{option}.yaml"
+    return path if path.is_file() or option not in outside(group) else outside(group)[option].path
 
 
 def first_comment(group: str, option: str) -> str:
     """The line that describes an option: the first line of its YAML file, a comment."""
-    text = (config_directory() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    text = path_of(group, option).read_text(encoding="utf-8")
     lines = (line.strip() for line in text.splitlines())
     comments = (line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
     return next(comments, "")
@@ -60,12 +78,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 def defaults_of(group: str, option: str) -> list[Any]:
     """The defaults list of an option's file."""
-    return _read(config_directory() / group / f"{option}.yaml").get("defaults", [])
+    return _read(path_of(group, option)).get("defaults", [])
 
 
 def env_names(family: str) -> list[str]:
     """The names after the slash: a list, ``[]`` where the family has none, ``["*"]`` for any name."""
-    content = _read(config_directory() / "env" / f"{family}.yaml")
+    if is_class(family):
+        return []
+    content = _read(path_of("env", family))
     if "names" in content:
         names = content["names"]
         return [names] if isinstance(names, str) else list(names)

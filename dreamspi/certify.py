@@ -96,6 +96,8 @@ def parse_options(words: list[str]) -> Options:
 def certify(options: Options) -> int:
     """Plays, improves, certifies, prints, writes. Returns the exit code."""
     cfg = load_config(Path(options.run))
+    if "certificate" not in cfg.planner:
+        raise UserError(f"{options.run}: planner={cfg.choices.planner} has no certificate; nothing to certify.")
     cfg.device = options.device
     cfg.planner.certificate.update(p=options.p, horizon=options.horizon)
     constants = given_constants(options, cfg.gamma)

@@ -21,9 +21,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dreamspi.catalogue import config_directory, defaults_of, env_names, options
+from dreamspi.catalogue import config_directory, defaults_of, env_names, options, outside
 from dreamspi.errors import UserError
-from dreamspi.overrides import check_groups, check_keys, group_choices, is_group, is_hydra, parse
+from dreamspi.outside import ENTRY_POINTS, class_option, is_class
+from dreamspi.overrides import check_groups, check_keys, group_choices, is_group, is_hydra, name_classes, parse
 
 VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
@@ -53,6 +54,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: for anything that can't be right.
     """
+    overrides = name_classes(overrides)
     parsed = parse(overrides)
     if any(override.is_sweep_override() for override in parsed):
         raise UserError("several values for one key are a multi-run: add -m.")
@@ -60,11 +62,12 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     resume = [override.value() for override in parsed if override.key_or_group == "resume"]
     if resume and resume[-1] is not None:
         return _resumed(Path(str(resume[-1])), parsed)
-    register_environments(parsed)
+    register(parsed)
+    classes = {group for group in ENTRY_POINTS if any(map(is_class, group_choices(parsed, group)))}
     try:
         with initialize_config_dir(str(config_directory()), version_base=VERSION_BASE):
             base = hydra_compose(CONFIG_NAME, [o.input_line or "" for o in parsed if is_group(o)])
-            check_keys([o for o in parsed if not is_group(o) and not is_hydra(o)], base)
+            check_keys([o for o in parsed if not is_group(o) and not is_hydra(o)], base, classes)
             config = hydra_compose(CONFIG_NAME, list(overrides), return_hydra_config=True)
         choices = dict(config.hydra.runtime.choices)
         with open_dict(config):
@@ -91,7 +94,22 @@ def _alternatives(override: Override) -> list[str]:
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def register_environments(parsed: Iterable[Override]) -> None:
+def register(parsed: Sequence[Override]) -> None:
+    """Makes options of Hydra's of all that has no file of its own among ours."""
+    for group in ENTRY_POINTS:
+        for option in outside(group).values():
+            if not option.problem:
+                _store(group, option.name, OmegaConf.load(option.path))
+        for name in filter(is_class, group_choices(parsed, group)):
+            _store(group, name, class_option(group, name))
+    _register_environments(parsed)
+
+
+def _store(group: str, name: str, node: Any, package: str | None = None) -> None:
+    ConfigStore.instance().store(group=group, name=name, node=node, package=package, provider="dreamspi")
+
+
+def _register_environments(parsed: Iterable[Override]) -> None:
     """Makes ``env=<family>/<name>`` an option of Hydra's for each one typed or named by a preset.
 
     The option is the family's file with the key ``name`` set, so that everything of Hydra's (multi-runs,
@@ -106,13 +124,7 @@ def register_environments(parsed: Iterable[Override]) -> None:
         family, slash, name = value.partition("/")
         if slash:
             folder, _, last = value.rpartition("/")  # a Gymnasium id may have a namespace: gym/ALE/Pong-v5
-            ConfigStore.instance().store(
-                group=f"env/{folder}",
-                name=last,
-                node={"defaults": [f"/env/{family}@_here_", "_self_"], "name": name},
-                package="env",
-                provider="dreamspi",
-            )
+            _store(f"env/{folder}", last, {"defaults": [f"/env/{family}@_here_", "_self_"], "name": name}, "env")
 
 
 def _choices(config: DictConfig, chosen: dict[str, Any]) -> dict[str, Any]:

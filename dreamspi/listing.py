@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dreamspi.catalogue import ANY_NAME, env_names, first_comment, options
+from dreamspi.catalogue import ANY_NAME, env_names, first_comment, options, outside
 from dreamspi.errors import unknown
 
 HELP = "usage: dreamspi list [envs|world_models|planners|experiments|loggers]\n"
@@ -26,6 +26,7 @@ def listing(words: list[str]) -> str:
         rows = [(f"{KINDS[kind]}={_shown(kind, name)}", _sentence(kind, name)) for name in options(KINDS[kind])]
         width = max((len(name) for name, _ in rows), default=0)
         lines = [f"  {name:<{width}}  {sentence}".rstrip() for name, sentence in rows] or ["  (none yet)"]
+        lines += [f"  warning: {option.told()}" for option in outside(KINDS[kind]).values() if option.problem]
         sections.append("\n".join([f"{kind}:", *lines]))
     return "\n\n".join(sections) + "\n"
 
@@ -36,6 +37,9 @@ def _shown(kind: str, name: str) -> str:
 
 def _sentence(kind: str, name: str) -> str:
     sentence = first_comment(KINDS[kind], name)
+    brought = outside(KINDS[kind]).get(name)
+    if brought is not None and not brought.problem:
+        sentence = f"{sentence} (package {brought.package})".strip()
     names = env_names(name) if kind == "envs" else []
     if not names or names == [ANY_NAME]:
         return sentence

@@ -10,9 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from dreamspi.catalogue import config_directory
-from dreamspi.config import CONFIG_NAME, VERSION_BASE, compose, expand, register_environments
+from dreamspi.config import CONFIG_NAME, VERSION_BASE, compose, expand, register
 from dreamspi.errors import EXIT_DIVERGED, EXIT_USER_ERROR, Diverged, UserError, nearest, tell
-from dreamspi.overrides import parse
+from dreamspi.overrides import name_classes, parse
 
 FLAGS = ("-m", "--multirun", "-c", "--cfg", "--resolve", "-i", "--info", "-p", "--package")
 
@@ -22,13 +22,15 @@ def run(words: list[str]) -> int:
 
     Every job is composed and checked before the first one starts. A job that fails leaves the others going.
     """
-    overrides = [word for word in words if "=" in word and not word.startswith("-")]
+    given = [word for word in words if "=" in word and not word.startswith("-")]
+    overrides = name_classes(given)
+    words = [word for word in words if word not in given] + overrides
     for word in words:
         if word.startswith("-") and word.partition("=")[0] not in FLAGS:
             close = nearest(word, FLAGS)
             hint = f" Did you mean {close[0]}?" if close else ""
             raise UserError(f"{word}: no such flag.{hint} `dreamspi train --help` shows what there is.")
-    register_environments(parse(overrides))
+    register(parse(overrides))
     for combination in expand(overrides):
         if compose(combination).resume is not None:
             raise UserError("resume goes with a single run, not with -m or --cfg.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,8 +10,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from dreamspi.catalogue import ANY_NAME, GROUPS, all_environments, env_names, options
+from dreamspi.catalogue import ANY_NAME, GROUPS, all_environments, env_names, options, outside
 from dreamspi.errors import UserError, nearest, unknown
+from dreamspi.outside import ENTRY_POINTS, is_class
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
@@ -53,6 +54,21 @@ def group_choices(parsed: Iterable[Override], group: str) -> Iterator[str]:
             yield from (str(value) for value in values(override) if value is not None)
 
 
+def name_classes(overrides: Iterable[str]) -> list[str]:
+    """Writes ``world_model._target_=<class>`` as ``world_model=<class>`` where no ``world_model=`` stands beside it:
+    a class by itself must not get the keys of the default model. So for every group that takes classes."""
+    words = list(overrides)
+    typed = {override.key_or_group for override in parse(words)}
+    for group in ENTRY_POINTS:
+        if group not in typed:
+            target = f"{group}._target_="
+            words = [
+                f"{group}={word.lstrip('+')[len(target) :]}" if word.lstrip("+").startswith(target) else word
+                for word in words
+            ]
+    return words
+
+
 def check_groups(parsed: Iterable[Override]) -> None:
     """Raises for an option that does not exist, with the nearest that do."""
     for override in filter(is_group, parsed):
@@ -64,6 +80,11 @@ def check_groups(parsed: Iterable[Override]) -> None:
         for value in values(override):
             if value is None and group == "experiment":
                 continue
+            brought = outside(group).get(str(value).partition("/")[0])
+            if brought is not None and brought.problem:
+                raise UserError(brought.told())
+            if group in ENTRY_POINTS and is_class(str(value)):
+                continue  # only its import can tell
             if group == "env":
                 check_environment(str(value))
             elif str(value) not in options(group):
@@ -96,13 +117,20 @@ def dotted_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from dotted_keys(child, key + ".")
 
 
-def check_keys(parsed: Iterable[Override], base: DictConfig) -> None:
-    """Raises for a key that the chosen environment, model and planner do not have, or a wrong type."""
+def check_keys(parsed: Iterable[Override], base: DictConfig, classes: Container[str] = ()) -> None:
+    """Raises for a key that the chosen environment, model and planner do not have, or a wrong type.
+
+    ``classes`` are the groups for which a class was named: they take any key that is added.
+    """
     known = list(dotted_keys(base))
     for override in parsed:
         key = override.key_or_group
         if override.is_delete():
             raise UserError(f"{override.input_line}: keys can't be removed; set a value, or null.")
+        if key not in known and key.partition(".")[0] in classes:
+            if override.is_add():
+                continue
+            raise UserError(f"{override.input_line}: to give the class this argument, write +{override.input_line}.")
         if key not in known:
             raise unknown_key(key, known)
         for value in values(override):

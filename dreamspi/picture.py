@@ -26,7 +26,8 @@ def draw(run: RunDirectory) -> None:
     figure.suptitle(f"{choices.env}   {choices.world_model}   {choices.planner}   seed {run.config.seed}")
     axes = figure.subplots(2, 2, sharex=True)
     _returns(axes[0, 0], table)
-    _neighborhood(axes[0, 1], table, run.config.planner.C)
+    if "neighborhood/d_sup" in table:
+        _neighborhood(axes[0, 1], table, run.config.planner.get("C"))
     _lines(axes[1, 0], table, MODEL, "world model, errors on fresh data")
     axes[1, 0].set_yscale("symlog", linthresh=1e-3)
     _lines(axes[1, 1], table, LATENT, "latents")
@@ -62,8 +63,9 @@ def _returns(axis: Axes, table: Table) -> None:
     _finish(axis, title)
 
 
-def _neighborhood(axis: Axes, table: Table, constant: float) -> None:
-    axis.axhspan(2 - constant, constant, color="tab:green", alpha=0.15, label=f"neighborhood, C = {constant}")
+def _neighborhood(axis: Axes, table: Table, constant: float | None) -> None:
+    if constant is not None:
+        axis.axhspan(2 - constant, constant, color="tab:green", alpha=0.15, label=f"neighborhood, C = {constant}")
     for key, label in (("neighborhood/d_sup", "D_sup"), ("neighborhood/d_inf", "D_inf")):
         axis.plot(table[STEP], table[key], lw=0.8, label=label)
     axis.set_yscale("log")

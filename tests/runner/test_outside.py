@@ -1,0 +1,170 @@
+"""Options that other packages bring, and classes named on the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dreamspi import catalogue
+from dreamspi.cli import main
+from dreamspi.config import compose
+from dreamspi.listing import listing
+from tests.runner.support import tiny
+
+FILES = {
+    "model.py": """
+from world_models.normal import NormalModel
+
+
+class Model(NormalModel):
+    def __init__(self, observation_spec, num_actions, width=7, encoder="auto"):
+        super().__init__(observation_spec, num_actions, encoder=encoder)
+        self.width = width
+""",
+    "configs/steps.yaml": "# a model of another package\n_target_: outsider.model.Model\nwidth: 5  # how wide\n",
+    "configs/cautious.yaml": "# deepspi with a smaller C\ndefaults:\n  - deepspi\n  - _self_\nC: 1.05\n",
+    "configs/corridor.yaml": "# the maze, shorter\ndefaults:\n  - maze\n  - _self_\npath_length: 2\n",
+    "configs/broken.yaml": "{",
+    "configs/empty.yaml": "width: 5",
+}
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Installs the package ``outsider``, with these entry points, as pip would."""
+    site = tmp_path / "site"
+    for name, content in FILES.items():
+        path = site / "outsider" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (site / "outsider" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(site)
+
+    def installed(group: str, package: str = "outsider", **points: str) -> None:
+        lines = [f"[dreamspi.{group}]", *(f"{name} = {value}" for name, value in points.items())]
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        with (info / "entry_points.txt").open("a") as file:
+            file.write("\n".join(lines) + "\n")
+        catalogue.outside.cache_clear()
+
+    catalogue.outside.cache_clear()
+    yield installed
+    catalogue.outside.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "outsider"]:
+        del sys.modules[name]
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("dreamspi: ") and err.count("\n") == 1 and "Traceback" not in err
+    return err
+
+
+def test_a_model_a_planner_and_an_environment_by_entry_point(install: Install) -> None:
+    install("world_models", steps="outsider.configs:steps.yaml")
+    install("planners", cautious="outsider.configs:cautious.yaml")
+    install("envs", corridor="outsider.configs:corridor.yaml")
+    text = listing([])
+    assert "world_model=steps          a model of another package (package outsider)" in text
+    assert "planner=cautious" in text and "env=corridor" in text and "warning" not in text
+    assert "outsider" not in sys.modules, "listing imports nothing of it"
+    words = ["world_model=steps", "planner=cautious", "env=corridor", "world_model.width=3"]
+    config = compose(words)
+    assert config.world_model == {"_target_": "outsider.model.Model", "width": 3}
+    assert config.planner.C == 1.05 and config.planner.ground.utility.alpha_R == 0.01
+    assert config.env.path_length == 2 and config.choices.env == "corridor"
+    assert main(["train", *tiny(*words, iterations=1), "run_dir=run"]) == 0
+    assert main(["evaluate", "run=run", "episodes=1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [
+        ("outsider.configs:gone.yaml", ["there is no file", "outsider/configs/gone.yaml"]),
+        ("nowhere.configs:x.yaml", ["Python finds no package nowhere.configs"]),
+        ("outsider.model:Model", ['"outsider.model:Model" names no YAML file', "my_package.configs:name.yaml"]),
+        ("outsider.configs:broken.yaml", ["broken.yaml can't be read"]),
+        ("outsider.configs:empty.yaml", ["neither a _target_", "nor defaults"]),
+    ],
+)
+def test_a_broken_entry_point(
+    value: str, parts: list[str], install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own name is refused, the list warns, and everything else works."""
+    install("world_models", bad=value, steps="outsider.configs:steps.yaml")
+    message = refused(["train", "world_model=bad"], capsys)
+    assert message.startswith("dreamspi: world_model=bad: the package outsider brings it, but ")
+    listed = listing(["world_models"])
+    for part in parts:
+        assert part in message and part in listed
+    assert f"  warning: {message.removeprefix('dreamspi: ')}" in listed and "world_model=bad  " not in listed
+    assert compose(["world_model=steps"]).world_model.width == 5
+
+
+def test_a_name_that_is_ours(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever types it means one of the two, and must say which; the default stays what it is."""
+    install("world_models", deterministic="outsider.configs:steps.yaml")
+    message = refused(["train", "world_model=deterministic"], capsys)
+    assert "the name of one of DreamSPI's own; rename the entry point" in message
+    assert message.removeprefix("dreamspi: ") in listing([])
+    assert "DeterministicModel" in compose([]).world_model._target_
+
+
+def test_two_packages_of_one_name(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install("world_models", steps="outsider.configs:steps.yaml")
+    install("world_models", package="stranger", steps="outsider.configs:steps.yaml")
+    message = refused(["train", "world_model=steps"], capsys)
+    assert "outsider" in message and "stranger" in message and "uninstall one of them" in message
+
+
+@pytest.mark.parametrize("word", ["world_model=outsider.model.Model", "world_model._target_=outsider.model.Model"])
+def test_a_class_gets_the_arguments_that_are_added_and_no_others(word: str, install: Install) -> None:
+    config = compose([word, "+world_model.width=9"])
+    assert config.world_model == {"_target_": "outsider.model.Model", "width": 9}
+    assert config.choices.world_model == "outsider.model.Model"
+
+
+def test_a_class_in_the_place_of_a_file_s_own_keeps_its_keys() -> None:
+    config = compose(["world_model=normal", "world_model._target_=outsider.model.Model"])
+    assert config.world_model._target_ == "outsider.model.Model" and "cost" in config.world_model
+
+
+def test_an_environment_by_its_class() -> None:
+    config = compose(["env=dreamspi.envs.maze.MazeEnv", "+env.path_length=2", "total_steps=2048"])
+    assert config.env.path_length == 2 and config.env.encoder == "auto"
+
+
+def test_classes_train_side_by_side(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    words = tiny("world_model=deterministic,outsider.model.Model", iterations=1)
+    assert main(["train", "-m", *words]) == 0
+    assert len(list(Path("runs").glob("*/maze-outsider.model.Model-*/summary.json"))) == 1
+    capsys.readouterr()
+    assert main(["train", "--cfg", "job", "world_model._target_=outsider.model.Model", "+world_model.width=9"]) == 0
+    assert "world_model:\n  _target_: outsider.model.Model\n  width: 9\nplanner:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("world_model=nowhere.Model", ["world_model=nowhere.Model", "No module named 'nowhere'"]),
+        ("world_model=outsider.model.Modell", ["world_model=outsider.model.Modell", "outsider.model"]),
+        ("world_model=outsider.model.Model world_model.width=9", ["write +world_model.width=9"]),
+        ("world_model=outsider.model.Model +world_model.hight=9", ["unexpected keyword argument 'hight'"]),
+        ("world_model=outsider.model.Model +planner.wings=2", ["planner.wings: no such key here"]),
+        ("world_model._target_=Model", ["world_model=Model: no such name"]),
+        ("env=nowhere.Env", ["env=nowhere.Env", "No module named 'nowhere'"]),
+    ],
+)
+def test_wrong_classes(words: str, parts: list[str], install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = {word.partition("=")[0] for word in words.split()}
+    base = [w for w in tiny(iterations=1) if w.partition("=")[0] not in keys | {"world_model"}]
+    message = refused(["train", *base, *words.split()], capsys)
+    for part in parts:
+        assert part in message
