@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.distributions import Independent, Normal
-from torchrl.data import Bounded, Categorical
+from torchrl.data import Bounded, Categorical, Unbounded
 
 from tests.world_models.support import observation_spec, unseeded
 from world_models.checks import CHECKS, CheckFailed, Skipped, Subject, first_suited, run, sentence
 from world_models.checks.observations import draw
 from world_models.contract import Unsuited
 from world_models.normal import NormalModel
+from world_models.recurrent import RecurrentModel
 from world_models.testing import world_model_checks
 
 
@@ -75,10 +76,6 @@ def impure(model, latent, action):
     return latent.sum(-1) if latent.max() > 0 else -latent.sum(-1)
 
 
-def one_event(scale):
-    return transition(lambda loc, old: Independent(Normal(loc, scale(old), validate_args=False), 1))
-
-
 SABOTAGE = [
     ("shapes", {"encode": lambda model, s: model.encoder(s)[..., :3]}, ["encode: a finite tensor [64]", "[3]"]),
     ("shapes", {"transition": transition(Normal)}, ["event shape [64]", "torch.distributions.Independent"]),
@@ -92,6 +89,11 @@ SABOTAGE = [
     ("shapes", {"termination": lambda model, z, a, y: z.sum(-1) / 0}, ["termination", "not finite"]),
     ("shapes", {"reward": lambda model, z, a: z @ a}, ["no error", "RuntimeError", "test_checks.py:", "<lambda>"]),
     ("folding", {"reward": lambda model, z, a: z[..., 0] - z[..., 0].mean(-1, True)}, ["reward", "batch statistics"]),
+    (
+        "beliefs",
+        {"latents": lambda model, batch: model.encode(batch["next", "observation"])},
+        ["latents", "step by step"],
+    ),
     ("roles", {"model_parameters": lambda model: model.parameters()}, ["one role", "encoder's and model's: encoder."]),
     ("roles", {"model_parameters": lambda model: model.network.parameters()}, ["neither", "reward_head"]),
     ("gradients_arrive", {"local_losses": losses(reward=torch.detach)}, ['local_losses["reward"] with', "no_grad"]),
@@ -150,6 +152,48 @@ def small_claim(spec, actions):
     model = unseeded("mixture_paper", spec, actions)
     model.reward_lipschitz = 0.001
     return model
+
+
+class Remembering(RecurrentModel, NormalModel):
+    """A latent of what is seen and of what was: a recurrent model that the checks have nothing against."""
+
+    def __init__(self, spec, actions):
+        super().__init__(spec, actions)
+        self.memory_spec = Unbounded((8,))
+        self.recall = torch.nn.Linear(64 + actions, 8)
+        self.encoder.extend = torch.nn.Linear(8, 64)
+
+    def embed(self, observation):
+        return self.encoder(observation)
+
+    def infer(self, embedding, memory):
+        return embedding + self.encoder.extend(memory)
+
+    def remember(self, latent, action):
+        chosen = torch.nn.functional.one_hot(action, self.num_actions).float()
+        return self.recall(torch.cat((latent, chosen), -1)).tanh()
+
+
+test_a_recurrent_model = world_model_checks(Remembering, observation_spec("flat"))
+
+
+class Forgetful(Remembering):
+    """Carries the memory over an episode's end."""
+
+    def believe(self, experience):
+        endless = experience.clone()
+        endless["next", "done"].zero_()
+        return super().believe(endless)
+
+
+def test_a_recurrent_model_s_mistakes():
+    for model, name, part in (
+        (Forgetful, "beliefs", "the next step begins without memory"),
+        (type("Silent", (Remembering,), {"in_keys": ("observation",)}), "shapes", "in_keys ['observation', 'memory']"),
+    ):
+        with pytest.raises(CheckFailed) as failure:
+            run(NAMED[name], Subject(model, observation_spec("flat")))
+        assert part in str(failure.value)
 
 
 def test_every_check_is_sabotaged_and_has_its_sentence():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from world_models.checks.beliefs import beliefs
 from world_models.checks.distances import distances, distances_bound_wasserstein
 from world_models.checks.gradients import gradients_arrive, gradients_stop, losses_are_per_transition, roles
 from world_models.checks.learning import learns_a_chain
@@ -31,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     shapes,
     folding,
     devices,
+    beliefs,
     roles,
     gradients_arrive,
     gradients_stop,

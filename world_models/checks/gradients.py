@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from world_models.checks.outcome import expect
-from world_models.checks.subject import Subject, disturb
+from world_models.checks.subject import Subject, disturb, encode, learnt
 from world_models.contract import WorldModel
 
 
@@ -38,7 +38,7 @@ def gradients_arrive(subject: Subject) -> None:
     reached: set[str] = set()
     for _ in range(2):  # outputs may start at zero, and stop the gradient of what is before them once
         optimizer.zero_grad()
-        losses = model.local_losses(*subject.transitions(model, 64))
+        losses, total = learnt(model, subject.experience(model, 16, 4))
         for key, value in losses.items():
             expect(
                 value.requires_grad,
@@ -46,7 +46,7 @@ def gradients_arrive(subject: Subject) -> None:
                 "a constant",
                 f'local_losses["{key}"]: something on its way is under torch.no_grad() or .detach()',
             )
-        torch.stack([value.mean() for value in losses.values()]).sum().backward()
+        total.backward()
         optimizer.step()
         reached |= {name for name, p in parameters.items() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
     missing = [name for name in parameters if name not in reached]
@@ -70,9 +70,9 @@ def gradients_stop(subject: Subject) -> None:
     for key, value in model.local_distances(*given).items():
         look = "local_distances: decorate it with @torch.no_grad()"
         expect(not value.requires_grad, f'local_distances["{key}"] without gradient', "one with a gradient", look)
-    observation = subject.observations(5)
-    encoded = model.encode(observation)
-    for method, value in (("encode", encoded), ("target", model.target(encoded, observation))):
+    inputs = subject.inputs(model, 5)
+    encoded = encode(model, *inputs)
+    for method, value in (("encode", encoded), ("target", model.target(encoded, inputs[0]))):
         astray = _reached(model, value)
         expect(
             not astray,

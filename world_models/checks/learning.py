@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor
 
 from world_models.checks.outcome import CheckFailed, Skipped
-from world_models.checks.subject import Subject
+from world_models.checks.subject import Subject, experience, learnt
 from world_models.contract import WorldModel
 
 UPDATES, LOOK_EVERY, RATE = 1000, 50, 2e-3
@@ -22,7 +23,6 @@ YAML_KEYS = {"transition": "cost", "reward": "reward", "termination": "terminati
 class Chain(NamedTuple):
     """Every transition of the chain."""
 
-    states: Tensor
     now: Tensor
     action: Tensor
     reward: Tensor
@@ -42,12 +42,11 @@ def chain(subject: Subject) -> Chain:
         raise Skipped("fewer than four distinct observations to make a chain of")
     moves = torch.zeros(subject.num_actions, dtype=torch.long)
     moves[1:3] = torch.tensor([1, -1])[: subject.num_actions - 1]
-    state, action = (
-        torch.cartesian_prod(torch.arange(3), torch.arange(subject.num_actions)).to(subject.device).unbind(1)
-    )
-    after = (state + moves.to(subject.device)[action]).clamp(0, 3)
+    pairs = torch.cartesian_prod(torch.arange(3), torch.arange(subject.num_actions))
+    state, action, moves = (tensor.to(subject.device) for tensor in (*pairs.unbind(1), moves))
+    after = (state + moves[action]).clamp(0, 3)
     reward = torch.where(after == 3, 10.0, torch.where(action == 2, -1.0, 0.0))
-    return Chain(distinct, distinct[state], action, reward, distinct[after], after == 3)
+    return Chain(distinct[state], action, reward, distinct[after], after == 3)
 
 
 def learns_a_chain(subject: Subject) -> None:
@@ -73,22 +72,25 @@ def learns_a_chain(subject: Subject) -> None:
 
 
 def update(model: WorldModel, optimizer: torch.optim.Optimizer, world: Chain) -> None:
-    """One step down the sum of the local losses, averaged over the chain."""
-    next_latent = model.target(model.encode(world.then), world.then)
-    losses = model.local_losses(model.encode(world.now), world.action, world.reward, next_latent, world.terminated)
+    """One step down the losses, averaged over the chain, whose transitions are segments of one step each."""
+    _, total = learnt(model, _segments(model, world))
     optimizer.zero_grad()
-    torch.stack([value.mean() for value in losses.values()]).sum().backward()
+    total.backward()
     optimizer.step()
     model.after_update()
+
+
+def _segments(model: WorldModel, world: Chain) -> TensorDict:
+    return experience(model, *(tensor.unsqueeze(1) for tensor in world))
 
 
 @torch.no_grad()
 def _errors(model: WorldModel, world: Chain) -> dict[str, float]:
     """Mean local distances on the chain, the transition's in units of the mean distance between states."""
-    next_latent = model.encode(world.then)
-    found = model.local_distances(model.encode(world.now), world.action, world.reward, next_latent, world.terminated)
+    latent, next_latent = (found.squeeze(1) for found in model.believe(_segments(model, world)))
+    found = model.local_distances(latent, world.action, world.reward, next_latent, world.terminated)
     errors = {key: float(value.mean()) for key, value in found.items()}
-    apart = float(torch.pdist(model.encode(world.states).flatten(1), p=1).mean())
+    apart = float(torch.pdist(latent[:: len(latent) // 3].flatten(1), p=1).mean())  # each state's first transition
     return errors | {"transition": errors["transition"] / max(apart, 1e-6), "apart": apart}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from world_models.checks.outcome import Skipped, expect, expect_tensor
-from world_models.checks.subject import Subject, Transitions, disturb
+from world_models.checks.subject import Subject, Transitions, disturb, encode, remember
 from world_models.contract import LOCAL_LOSSES, WorldModel
 
 BATCHES: tuple[tuple[int, ...], ...] = ((), (3,), (2, 5))
@@ -23,8 +24,12 @@ def shapes(subject: Subject) -> None:
     for batch in BATCHES:
         shape = (*batch, *event)
         here = f"latent_spec says {list(event)}; {FOLD}"
-        latent = model.encode(subject.observations(*batch))
+        inputs = subject.inputs(model, *batch)
+        latent = encode(model, *inputs)
         expect_tensor(latent, shape, torch.float32, "encode", here)
+        _memory(model, latent, subject, batch)
+        owed = model.representation_loss(latent, inputs[0])
+        expect_tensor(owed, batch, torch.float32, "representation_loss")
         given = subject.transitions(model, *batch)
         expect_tensor(given.next_latent, shape, torch.float32, "target", here)
         _distribution(model, given, batch, event)
@@ -38,6 +43,16 @@ def shapes(subject: Subject) -> None:
         expect_tensor(step.next_latent, shape, torch.float32, "imagine(...).next_latent")
         expect_tensor(step.reward, batch, torch.float32, "imagine(...).reward")
         expect_tensor(step.termination, batch, torch.float32, "imagine(...).termination")
+
+
+def _memory(model: WorldModel, latent: Tensor, subject: Subject, batch: tuple[int, ...]) -> None:
+    spec, keys = model.memory_spec, tuple(model.in_keys)
+    wanted = ("observation",) if spec is None else ("observation", "memory")
+    told = "no memory_spec" if spec is None else f"memory_spec of shape {list(spec.shape)}"
+    expect(keys == wanted, f"in_keys {list(wanted)}, as the model has {told}", list(keys), "in_keys, memory_spec")
+    if spec is not None:
+        found = remember(model, latent, subject.actions(*batch))
+        expect_tensor(found, (*batch, *spec.shape), spec.dtype, "remember", "memory_spec says so")
 
 
 def _distribution(model: WorldModel, given: Transitions, batch: tuple[int, ...], event: tuple[int, ...]) -> None:
@@ -75,11 +90,11 @@ def _per_transition(name: str, losses: Any, batch: tuple[int, ...]) -> None:
 def folding(subject: Subject) -> None:
     """A batch [2, 3] and the same batch as [6] give the same values."""
     model = subject.model
-    observation = subject.observations(2, 3)
+    inputs = subject.inputs(model, 2, 3)
     given = subject.transitions(model, 2, 3)
     flat = Transitions(*(tensor.flatten(0, 1) for tensor in given))
     pairs: dict[str, tuple[Tensor, Tensor]] = {
-        "encode": _both(model.encode, (observation,), (observation.flatten(0, 1),)),
+        "encode": _both(partial(encode, model), inputs, tuple(value.flatten(0, 1) for value in inputs)),
         "transition": _both(lambda z, a: model.transition(z, a).mean, given[:2], flat[:2]),
         "reward": _both(model.reward, given[:2], flat[:2]),
         "termination": _both(
@@ -126,7 +141,7 @@ def devices(subject: Subject) -> None:
         raise Skipped("no CUDA device here; all other checks are made on the CPU")
     there = subject.on("cuda")
     shapes(there)
-    latent = there.model.encode(there.observations(3))
+    latent = encode(there.model, *there.inputs(there.model, 3))
     expect(
         latent.device.type == "cuda",
         "encode: a latent on the model's device, cuda",

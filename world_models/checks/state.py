@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from world_models.checks.outcome import CheckFailed, Skipped, expect
-from world_models.checks.subject import Subject, Transitions
+from world_models.checks.subject import Subject, Transitions, encode
 from world_models.contract import WorldModel
 
 
@@ -18,13 +18,13 @@ def state_dict(subject: Subject) -> None:
     state = model.state_dict()
     odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
     expect(not odd, "state_dict: tensors only, for checkpoints hold nothing else", f"others: {odd}", "state_dict")
-    observation = subject.observations(4)
-    latent = model.encode(observation)
+    inputs = subject.inputs(model, 4)
+    latent = encode(model, *inputs)
     action = subject.actions(4)
-    twin.imagine(twin.encode(subject.observations(4)), action)  # fills the caches of the old weights
+    twin.imagine(encode(twin, *subject.inputs(twin, 4)), action)  # fills the caches of the old weights
     twin.load_state_dict(model.state_dict())
     for method, function in (
-        ("encode", lambda m: m.encode(observation)),
+        ("encode", lambda m: encode(m, *inputs)),
         ("transition", lambda m: m.transition(latent, action).mean),
         ("reward", lambda m: m.reward(latent, action)),
         ("termination", lambda m: m.termination(latent, action, latent)),

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import TensorSpec
 
@@ -73,12 +74,71 @@ class Subject:
         """Random actions ``[*batch]``."""
         return torch.randint(self.num_actions, batch, device=self.device)
 
+    def inputs(self, model: WorldModel, *batch: int) -> tuple[Tensor, ...]:
+        """What ``encode`` takes: random observations and, for a recurrent model, memories that some step left."""
+        observation = self.observations(*batch)
+        if model.memory_spec is None:
+            return (observation,)
+        with torch.no_grad():
+            begun = encode(model, self.observations(*batch), no_memory(model, observation, *batch))
+            return observation, remember(model, begun, self.actions(*batch))
+
     def transitions(self, model: WorldModel, *batch: int) -> Transitions:
         """Random transitions ``[*batch]``, encoded by ``model``; three of ten end."""
-        now, then = self.observations(*batch), self.observations(*batch)
-        next_latent = model.target(model.encode(then), then)
+        latent, action = encode(model, *self.inputs(model, *batch)), self.actions(*batch)
+        then = self.observations(*batch)
+        memory = () if model.memory_spec is None else (remember(model, latent, action),)
+        next_latent = model.target(encode(model, then, *memory), then)
         reward, terminated = torch.randn(batch, device=self.device), torch.rand(batch, device=self.device) < 0.3
-        return Transitions(model.encode(now), self.actions(*batch), reward, next_latent, terminated)
+        return Transitions(latent, action, reward, next_latent, terminated)
+
+    def experience(self, model: WorldModel, segments: int, length: int) -> TensorDict:
+        """Random experience ``[S, L]``; three of ten steps end an episode."""
+        observation = self.observations(segments, length + 1)
+        done = torch.rand(segments, length, device=self.device) < 0.3
+        where = done.reshape(*done.shape, *[1] * len(self.observation_spec.shape))
+        after = torch.where(where, self.observations(segments, length), observation[:, 1:])
+        reward = torch.randn(segments, length, device=self.device)
+        return experience(model, observation[:, :-1], self.actions(segments, length), reward, after, done)
+
+
+def experience(
+    model: WorldModel, observation: Tensor, action: Tensor, reward: Tensor, after: Tensor, terminated: Tensor
+) -> TensorDict:
+    """Experience ``[S, L]`` as an agent of this model gathers it: memories begin at zero, with an episode or not."""
+    flag = terminated.unsqueeze(-1)
+    following = {"observation": after, "reward": reward.unsqueeze(-1), "done": flag, "terminated": flag.clone()}
+    found = TensorDict({"observation": observation, "action": action, "next": following}, action.shape)
+    if model.memory_spec is not None:
+        found["memory"] = no_memory(model, observation, *action.shape)
+    return found
+
+
+def learnt(model: WorldModel, batch: TensorDictBase) -> tuple[TensorDict, Tensor]:
+    """What a ground phase computes of experience ``[S, L]``: the local losses, and the sum of all means."""
+    latent, next_latent = model.believe(batch)
+    after = batch["next"]
+    target = model.target(next_latent, after["observation"])
+    reward, terminated = after["reward"].squeeze(-1), after["terminated"].squeeze(-1)
+    losses = model.local_losses(latent, batch["action"], reward, target, terminated)
+    total = torch.stack([value.mean() for value in losses.values()]).sum()
+    return losses, total + model.representation_loss(latent, batch["observation"]).mean()
+
+
+def encode(model: WorldModel, *inputs: Tensor) -> Tensor:
+    """``phi`` of all that ``in_keys`` names."""
+    return model.encode(*inputs)
+
+
+def remember(model: WorldModel, latent: Tensor, action: Tensor) -> Tensor:
+    """A recurrent model's memory after a step."""
+    return model.remember(latent, action)  # type: ignore[operator]
+
+
+def no_memory(model: WorldModel, like: Tensor, *batch: int) -> Tensor:
+    """The memory ``[*batch, *]`` that an episode begins with."""
+    assert model.memory_spec is not None
+    return torch.zeros(*batch, *model.memory_spec.shape, dtype=model.memory_spec.dtype, device=like.device)
 
 
 def disturb(model: WorldModel, seed: int) -> WorldModel:

@@ -1,0 +1,52 @@
+"""Latents of segments against the same, step by step: what is learnt from must be what is acted on."""
+
+from __future__ import annotations
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from world_models.checks.outcome import Skipped, expect
+from world_models.checks.subject import Subject, encode, no_memory, remember
+from world_models.contract import WorldModel
+
+TOLERANCE = 1e-4
+
+
+@torch.no_grad()
+def beliefs(subject: Subject) -> None:
+    """latents and believe of a segment give what encode (and remember) give step by step, also past an end."""
+    model = subject.model
+    inputs = subject.inputs(model, 3)
+    if not torch.equal(encode(model, *inputs), encode(model, *inputs)):
+        raise Skipped("encode draws at random")
+    batch = subject.experience(model, 3, 6)
+    latent, next_latent = _stepwise(model, batch)
+    believed = model.believe(batch)
+    for method, found, wanted in (
+        ("latents", model.latents(batch), latent),
+        ("believe(...)[0]", believed[0], latent),
+        ("believe(...)[1]", believed[1], next_latent),
+    ):
+        same = found.shape == wanted.shape and torch.allclose(found, wanted, atol=TOLERANCE)
+        expect(
+            same,
+            f"{method}: the latents {list(wanted.shape)} of encode, step by step",
+            "others" if found.shape == wanted.shape else f"shape {list(found.shape)}",
+            f"{method}: z' is of the true successor; where an episode is done, the next step begins without memory",
+        )
+
+
+def _stepwise(model: WorldModel, batch: TensorDictBase) -> tuple[Tensor, Tensor]:
+    """``z`` and ``z'`` of experience ``[S, L]`` by ``encode`` alone, as the deployed policy sees them."""
+    observation, after, action = batch["observation"], batch["next", "observation"], batch["action"]
+    if model.memory_spec is None:
+        return encode(model, observation), encode(model, after)
+    nothing = no_memory(model, observation, len(action))
+    memory, done, pairs = nothing, batch["next", "done"], []
+    for step in range(action.shape[1]):
+        latent = encode(model, observation[:, step], memory)
+        left = remember(model, latent, action[:, step])
+        pairs.append((latent, encode(model, after[:, step], left)))
+        memory = torch.where(done[:, step].reshape(-1, *[1] * (left.ndim - 1)), nothing, left)
+    return torch.stack([pair[0] for pair in pairs], 1), torch.stack([pair[1] for pair in pairs], 1)
