@@ -132,7 +132,7 @@ def encode(model: WorldModel, *inputs: Tensor) -> Tensor:
 
 def remember(model: WorldModel, latent: Tensor, action: Tensor) -> Tensor:
     """A recurrent model's memory after a step."""
-    return model.remember(latent, action)  # type: ignore[operator]
+    return model.remember(latent, action)
 
 
 def no_memory(model: WorldModel, like: Tensor, *batch: int) -> Tensor:
