@@ -83,6 +83,7 @@ def imagine(world_model: WorldModel, heads: Heads, latent: Tensor, horizon: int,
                 "state_value": value[:, 1:],
                 "reward": reward.unsqueeze(-1),
                 "termination": termination.unsqueeze(-1),
+                "uncertainty": torch.stack([step.uncertainty for step in imagined], 1).unsqueeze(-1),
                 "terminated": terminated.unsqueeze(-1),
                 "truncated": truncated.unsqueeze(-1),
                 "done": (terminated | truncated).unsqueeze(-1),
@@ -167,6 +168,7 @@ class Dream:
         epochs: passes over each dream.
         minibatches: updates per pass.
         bound: the policy whose neighborhood bounds the update: ``behavior`` or ``dreamer``.
+        pessimism: reward that a unit of the model's own uncertainty costs in the dream (MOPO, Yu et al. 2020).
         beta: weight of the dream over training; it scales the learning rate.
         value: weight of the squared error of the critic.
         entropy: weight of the entropy bonus.
@@ -187,6 +189,7 @@ class Dream:
         epochs: int,
         minibatches: int,
         bound: str,
+        pessimism: float,
         beta: Schedule,
         value: float,
         entropy: float,
@@ -195,6 +198,8 @@ class Dream:
             raise ValueError(f"planner.dream.bound={bound}: no such policy; allowed: {', '.join(BOUNDS)}")
         if ends not in ENDS:
             raise ValueError(f"planner.dream.ends={ends}: no such way to end; allowed: {', '.join(ENDS)}")
+        if pessimism < 0:
+            raise ValueError(f"planner.dream.pessimism={pessimism}: at least 0")
         at_least_one("dream", horizon=horizon, repeats=repeats, epochs=epochs, minibatches=minibatches)
         if (batch_shape[0] * batch_shape[1] * horizon) % minibatches:
             raise ValueError(
@@ -203,7 +208,7 @@ class Dream:
             )
         self.agent, self.neighborhood, self.gamma, self.lmbda = agent, neighborhood, gamma, lmbda
         self.horizon, self.repeats, self.epochs, self.minibatches = horizon, repeats, epochs, minibatches
-        self.ends, self.bound, self.beta = ends, bound, beta
+        self.ends, self.bound, self.pessimism, self.beta = ends, bound, pessimism, beta
         self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
         self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, entropy)
         self.optimizers = Optimizers(agent, optimizers, "dream")
@@ -255,7 +260,7 @@ class Dream:
             self.lmbda,
             dream["state_value"],
             after["state_value"],
-            after["reward"],
+            after["reward"] - self.pessimism * after["uncertainty"],
             after["done"],
             after["terminated"],
         )
@@ -266,11 +271,13 @@ class Dream:
 
 
 def summary(dream: TensorDictBase) -> dict[str, float]:
-    """What a dream looked like: undiscounted imagined reward per dream, share terminated, mean length in steps."""
+    """What a dream looked like: undiscounted imagined reward per dream, share terminated, mean length in steps, and the
+    model's mean uncertainty of a step."""
     after, alive = dream["next"], dream["alive"]
     end = alive[:, -1] * (1.0 - after["termination"][:, -1, 0])
     return {
         "dream/reward": float((after["reward"].squeeze(-1) * alive).sum(1).mean()),
         "dream/terminated": float((1.0 - end).mean()),
         "dream/length": float(alive.sum(1).mean()),
+        "dream/uncertainty": float((after["uncertainty"].squeeze(-1) * alive).sum() / alive.sum()),
     }

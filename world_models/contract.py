@@ -36,6 +36,8 @@ class ImaginedStep(NamedTuple):
     reward: Tensor
     termination: Tensor
     """Probability that the episode ends on arriving in ``next_latent``: whether it does is the dreamer's to draw."""
+    uncertainty: Tensor
+    """How far the model itself doubts ``next_latent``, a distance of latents; 0 from a model that cannot tell."""
 
 
 class WorldModel(nn.Module, ABC):
@@ -154,7 +156,8 @@ class WorldModel(nn.Module, ABC):
         """Samples one step of the latent model. Carries no gradient."""
         next_latent = self.transition(latent, action).sample()
         reward = self.reward(latent, action)
-        return ImaginedStep(next_latent, reward, self.termination(latent, action, next_latent))
+        termination = self.termination(latent, action, next_latent)
+        return ImaginedStep(next_latent, reward, termination, torch.zeros_like(reward))
 
     def decode(self, latent: Tensor) -> Tensor | None:
         """The observation that a latent stands for, ``[..., *observation_shape]``, float, in the units of the

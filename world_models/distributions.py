@@ -1,4 +1,4 @@
-"""Distributions that torch does not have: truncated noise, the soft mixture of it, and parts side by side."""
+"""Distributions that torch does not have: truncated noise, the soft mixture of it, parts side by side, a vote."""
 
 from __future__ import annotations
 
@@ -130,11 +130,6 @@ class SideBySide(Distribution):
         """Mean, ``[..., event]``."""
         return self.join([part.mean for part in self.parts])
 
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each dimension, ``[..., event]``."""
-        return self.join([part.variance for part in self.parts])
-
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Sample without gradient, ``[*sample_shape, ..., event]``."""
         return self.join([part.sample(torch.Size(sample_shape)) for part in self.parts])
@@ -147,6 +142,61 @@ class SideBySide(Distribution):
         """Sum over the parts, ``[...]``."""
         scores = [part.log_prob(piece) for part, piece in zip(self.parts, self.split(value), strict=True)]
         return torch.stack(scores).sum(0)
+
+
+class Vote(Distribution):
+    """The equal mixture of K distributions of any kind, all of the same batch and event shape.
+
+    Args:
+        members: the K distributions.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
+    def __init__(self, members: Sequence[Distribution]) -> None:
+        self.members = list(members)
+        super().__init__(members[0].batch_shape, members[0].event_shape, validate_args=False)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether every member can be sampled with gradient."""
+        return all(member.has_rsample for member in self.members)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, ``[..., *event]``."""
+        return self._means.mean(0)
+
+    @property
+    def disagreement(self) -> Tensor:
+        """Mean L1 distance of the members' means from the mean of all, ``[...]``: at most their mean W1 to the mixture,
+        0 where all agree."""
+        means = self._means
+        return (means - means.mean(0)).abs().flatten(-len(self.event_shape)).sum(-1).mean(0)
+
+    @property
+    def _means(self) -> Tensor:
+        return torch.stack([member.mean for member in self.members])
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """Sample without gradient, ``[*sample_shape, ..., *event]``: of a member drawn for each."""
+        with torch.no_grad():
+            return self._chosen([member.sample(torch.Size(sample_shape)) for member in self.members])
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """As ``sample``, with the gradient that the member drawn gives it."""
+        return self._chosen([member.rsample(torch.Size(sample_shape)) for member in self.members])
+
+    def _chosen(self, samples: Sequence[Tensor]) -> Tensor:
+        batch = samples[0].shape[: samples[0].ndim - len(self.event_shape)]
+        index = torch.randint(len(samples), batch, device=samples[0].device)
+        index = index.view(1, *batch, *[1] * len(self.event_shape)).expand(1, *samples[0].shape)
+        return torch.stack(list(samples)).gather(0, index).squeeze(0)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density or probability, ``[...]``."""
+        scores = torch.stack([member.log_prob(value) for member in self.members])
+        return scores.logsumexp(0) - math.log(len(self.members))
 
 
 def expected_noise_distance(delta: Tensor) -> Tensor:

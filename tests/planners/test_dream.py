@@ -19,6 +19,7 @@ from planners.schedules import Schedule
 from planners.value_scale import Reward
 from tests.planners.linear_model import LinearModel
 from tests.planners.test_ground import moved, snapshot
+from world_models.contract import ImaginedStep
 
 CLIP = build_neighborhood("clip", 1.1, 1.0)
 
@@ -31,6 +32,7 @@ def make(agent: Agent, **keys: object) -> Dream:
         "epochs": 1,
         "minibatches": 4,
         "bound": "behavior",
+        "pessimism": 0.0,
         "beta": Schedule(final=1.0),
         "value": 0.5,
         "entropy": 0.01,
@@ -70,6 +72,34 @@ def test_a_terminated_dream_is_absorbing() -> None:
     assert not (after["terminated"] & after["truncated"]).any()
     assert torch.equal(after["truncated"][:, -1], ~after["terminated"][:, -1])
     assert not after["truncated"][:, :-1].any()
+
+
+class Doubtful(LinearModel):
+    """Doubts a step by as much as its first latent dimension is away from zero."""
+
+    def imagine(self, latent: Tensor, action: Tensor) -> ImaginedStep:
+        return super().imagine(latent, action)._replace(uncertainty=latent[..., 0].abs().detach())
+
+
+def test_pessimism_pays_for_uncertainty_by_hand() -> None:
+    """With lambda = 1 the advantage falls by the discounted sum of what was doubted."""
+    torch.manual_seed(0)
+    agent = Agent(Doubtful(), hidden=8)
+    start = starts(agent, 20)
+    advantages = []
+    for pessimism in (0.0, 2.0):
+        torch.manual_seed(3)
+        dream = make(agent, pessimism=pessimism)
+        dream.lmbda = 1.0
+        advantages.append(dream.dream(start, agent.heads))
+    doubted = advantages[0]["next", "uncertainty"].squeeze(-1)
+    torch.testing.assert_close(doubted, advantages[0]["latent"][..., 0].abs())
+    expected = sum(2.0 * 0.9**t * doubted[:, t] for t in range(4))
+    fall = (advantages[0]["advantage"] - advantages[1]["advantage"])[:, 0, 0]
+    torch.testing.assert_close(fall, expected, rtol=1e-4, atol=1e-4)
+    assert run(make(agent), agent)["dream/uncertainty"] > 0
+    with pytest.raises(ValueError, match=r"planner\.dream\.pessimism=-1"):
+        make(agent, pessimism=-1)
 
 
 def test_what_comes_after_the_end_changes_no_loss() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torchrl.data import Bounded, OneHot, TensorSpec
 
 from world_models.checks.observations import KINDS, draw
@@ -25,9 +26,16 @@ def observation_spec(kind: str) -> TensorSpec:
     return (KINDS | more)[kind]
 
 
+@cache
+def _composed(name: str) -> DictConfig:
+    with hydra.initialize_config_dir(str(CONFIGS.parent), version_base=None):
+        return hydra.compose("config", [f"world_model={name}"])
+
+
 def unseeded(name: str, spec: TensorSpec, num_actions: int = ACTIONS, **overrides: Any) -> WorldModel:
     """The world model of ``configs/world_model/<name>.yaml``, as the command line would build it."""
-    tree = OmegaConf.create({"env": {"encoder": "auto"}, "world_model": OmegaConf.load(CONFIGS / f"{name}.yaml")})
+    tree = OmegaConf.create({"env": {"encoder": "auto"}, "world_model": _composed(name).world_model})
+    OmegaConf.set_struct(tree, False)
     tree = OmegaConf.merge(tree, {"world_model": overrides})
     # A spec is a dataclass, which Hydra would take for configuration: hence the partial.
     return hydra.utils.instantiate(tree.world_model, _partial_=True)(observation_spec=spec, num_actions=num_actions)

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, No
 from torchrl.modules import Delta
 
 from world_models.costs.cost import Cost, over_dimensions
-from world_models.distributions import SideBySide, TruncatedNormal, expected_noise_distance
+from world_models.distributions import SideBySide, TruncatedNormal, Vote, expected_noise_distance
 
 
 class Coupling(Cost):
@@ -82,3 +82,8 @@ def _(distribution: OneHotCategorical, point: Tensor) -> Tensor:
 def _(distribution: SideBySide, point: Tensor) -> Tensor:
     pairs = zip(distribution.parts, distribution.split(point), strict=True)
     return distribution.join([expected_deviation(part, piece) for part, piece in pairs])
+
+
+@expected_deviation.register
+def _(distribution: Vote, point: Tensor) -> Tensor:
+    return torch.stack([expected_deviation(member, point) for member in distribution.members]).mean(0)
