@@ -1,4 +1,4 @@
-"""Categorical latents: one-hot variables, straight-through gradients."""
+"""Categorical latents: one-hot variables, exact forward, with a gradient backward (``one_hots.py``)."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution, OneHotCategoricalStraightThrough
+from torch.distributions import Distribution
 from torchrl.data import OneHot, TensorSpec
 
 from world_models.base import LatentModel, Part, event
 from world_models.costs import Cost, CrossEntropy
 from world_models.encoders import build_encoder
+from world_models.one_hots import Sampling, StraightThrough
 from world_models.transition import PlainNetwork
 
 
 class CategoricalEncoder(nn.Module):
     """An encoder followed by logits; the latent is the arg-max one-hot of each variable.
 
-    Straight-through: forward the exact one-hot, backward the gradient of the probabilities.
-    ``[..., *observation] -> [..., variables, classes]``.
+    ``[..., *observation] -> [..., variables, classes]``, with the gradient that ``sampling`` has.
     """
 
-    def __init__(self, body: nn.Module, features: int, variables: int, classes: int) -> None:
+    def __init__(self, body: nn.Module, features: int, variables: int, classes: int, sampling: Sampling) -> None:
         super().__init__()
+        self.sampling = sampling
         self.body = body
         self.features_dims = len(body.latent_shape)  # type: ignore[arg-type]
         self.shape = (variables, classes)
@@ -34,9 +34,7 @@ class CategoricalEncoder(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """One-hot latents ``[..., variables, classes]``."""
         features = self.body(observation).flatten(-self.features_dims)
-        probabilities = self.output(features).unflatten(-1, self.shape).softmax(-1)
-        one_hot = F.one_hot(probabilities.argmax(-1), self.shape[1]).to(probabilities.dtype)
-        return one_hot + (probabilities - probabilities.detach())
+        return self.sampling.mode(self.output(features).unflatten(-1, self.shape))
 
 
 class CategoricalModel(LatentModel):
@@ -44,7 +42,9 @@ class CategoricalModel(LatentModel):
 
     Args:
         variables, classes: shape of the latent.
-        network: dense transition network; its output is the logits. Further arguments: ``LatentModel``.
+        network: its output is the logits: ``PlainNetwork`` or a network of tokens (``token_networks.py``).
+        sampling: what stands in for the gradient of a choice: ``StraightThrough`` or ``Gumbel``.
+            Further arguments: ``LatentModel``.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class CategoricalModel(LatentModel):
         network: Part = PlainNetwork,
         variables: int = 32,
         classes: int = 32,
+        sampling: Sampling | None = None,
         cost: Cost | None = None,
         **parts: Any,
     ) -> None:
@@ -62,6 +63,7 @@ class CategoricalModel(LatentModel):
                 f"world_model.variables={variables}, world_model.classes={classes}: at least 1, 2; e.g. 32."
             )
         self._shape = (variables, classes)
+        self._sampling = sampling or StraightThrough()
         super().__init__(
             observation_spec,
             num_actions,
@@ -75,9 +77,9 @@ class CategoricalModel(LatentModel):
         body = build_encoder(name, self.observation_spec)
         variables, classes = self._shape
         self.latent_spec = OneHot(classes, shape=(variables, classes), dtype=torch.float32)
-        return CategoricalEncoder(body, math.prod(body.latent_shape), variables, classes)
+        return CategoricalEncoder(body, math.prod(body.latent_shape), variables, classes, self._sampling)
 
     def transition(self, latent: Tensor, action: Tensor) -> Distribution:
-        """Independent one-hot variables, with straight-through samples."""
+        """Independent one-hot variables."""
         logits = self.network(latent, action).location.squeeze(-3)
-        return event(OneHotCategoricalStraightThrough(logits=logits, validate_args=False), 1)
+        return event(self._sampling.distribution(logits), 1)

@@ -16,6 +16,7 @@ from world_models.base import LatentModel, Part
 from world_models.costs import Cost, CrossEntropy
 from world_models.heads import RewardHead, RewardLoss, TerminationHead, likelihood_loss
 from world_models.numbering import build_numbering
+from world_models.one_hots import straight_through
 from world_models.transition import LocationScale, Network
 
 #: Unit of a table's entries. Where a step of a network moves thousands of weights at once, a step of a table moves
@@ -60,9 +61,7 @@ class TableEncoder(nn.Module):
 
     def forward(self, number: Tensor) -> Tensor:
         """One-hot latents ``[..., K]``."""
-        probabilities = (UNIT * self.logits[number]).softmax(-1)
-        one_hot = F.one_hot(probabilities.argmax(-1), probabilities.shape[-1]).to(probabilities.dtype)
-        return one_hot + (probabilities - probabilities.detach())
+        return straight_through((UNIT * self.logits[number]).softmax(-1))
 
 
 class TransitionTable(Network):
