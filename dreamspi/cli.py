@@ -1,4 +1,4 @@
-"""The ``dreamspi`` command: train, evaluate, certify, list.
+"""The ``dreamspi`` command: train, evaluate, certify, check, list.
 
 Nothing heavy is imported before it is needed: help and lists answer at once.
 """
@@ -30,6 +30,7 @@ commands:
   train      Train an agent.           dreamspi train env=minatar/breakout planner=deepspi seed=1
   evaluate   Play whole games with it. dreamspi evaluate run=runs/<name> episodes=100 video=true
   certify    What theory promises.     dreamspi certify run=runs/<name>
+  check      Try out a world model.    dreamspi check <world_model> [env=...]
   list       Show what there is.       dreamspi list [envs|world_models|planners|experiments|loggers]
 
 options:
@@ -37,7 +38,7 @@ options:
   --version  The version.
 
 `dreamspi train` alone learns the toy maze in a few minutes.
-Exit codes: 0 done, 2 wrong input, 3 training diverged, 130 Ctrl-C, 143 SIGTERM (both save a checkpoint).
+Exit codes: 0 done, 1 a check failed, 2 wrong input, 3 training diverged, 130 Ctrl-C, 143 SIGTERM (both save).
 """
 
 
@@ -115,6 +116,16 @@ def _certify(words: list[str]) -> int:
     return certify(parse_options(words))
 
 
+def _check(words: list[str]) -> int:
+    from dreamspi.check import HELP as CHECK_HELP
+    from dreamspi.check import check
+
+    if _wants_help(words) or not words:
+        print(CHECK_HELP, end="")
+        return 0 if words else EXIT_USER_ERROR
+    return check(words)
+
+
 def _list(words: list[str]) -> int:
     from dreamspi.listing import HELP as LIST_HELP
     from dreamspi.listing import listing
@@ -127,6 +138,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "certify": _certify,
+    "check": _check,
     "list": _list,
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 
@@ -89,11 +90,12 @@ def sentence(check: Check) -> str:
 
 
 def _place(error: Exception, subject: Subject) -> str:
-    """The last line of the model's own file that an error came through; else the last one at all."""
+    """Where an error came from: the last line of the model's own file, or at least the last that is not torch's."""
     frames = traceback.extract_tb(error.__traceback__)
-    try:
-        own = inspect.getfile(type(subject.model))
-    except Exception:  # the model can't even be built
-        own = ""
-    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+    model = vars(subject).get("model")  # not there if it can't be built
+    own = inspect.getfile(type(model)) if model is not None else ""
+    library = str(Path(torch.__file__).parent)
+    mine = [frame for frame in frames if frame.filename == own]
+    others = [frame for frame in frames if not frame.filename.startswith(library)]
+    frame = (mine or others or frames)[-1]
     return f"{frame.filename}:{frame.lineno}, in {frame.name}"

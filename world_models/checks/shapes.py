@@ -20,6 +20,8 @@ FOLD = "world_models.shapes.fold_batch folds leading dimensions into one"
 def shapes(subject: Subject) -> None:
     """Every method takes any leading batch shape (none, [3], [2, 5]) and gives it back, in float32."""
     model = subject.model
+    for name in ("latent_spec", "encoder"):
+        expect(hasattr(model, name), f"{name}, set in __init__", "none", f"__init__: self.{name} = ...")
     event = tuple(model.latent_spec.shape)
     for batch in BATCHES:
         shape = (*batch, *event)

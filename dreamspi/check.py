@@ -1,0 +1,129 @@
+"""``dreamspi check``: does a world model keep the contract, and if not, what is wrong with it?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+
+from omegaconf import DictConfig
+from torchrl.data import TensorSpec
+
+from dreamspi.building import build, check_device, make_env, refusals
+from dreamspi.catalogue import options
+from dreamspi.config import compose
+from dreamspi.errors import UserError
+from dreamspi.overrides import name_classes, parse
+from world_models.checks import CHECKS, ONCE, Check, CheckFailed, Skipped, Subject, run, sentence
+from world_models.checks.observations import KINDS
+from world_models.contract import Unsuited, WorldModel
+
+HELP = """\
+usage: dreamspi check <world_model> [env=<environment>] [key=value ...]
+
+Tries a world model on the contract (world_models/contract.py): shapes, gradients, sampling, distances, Lipschitz
+constants, saved states, torch.compile, and whether it learns a chain of three states. One line for each check: ok,
+FAILED (what was expected, what came, where to look) or skipped (why). Takes seconds.
+
+  <world_model>        A name that `dreamspi list world_models` shows, the dotted name of a class
+                       (my_package.model.MyModel), or all.
+  env=<environment>    What to observe and how many actions there are. Without it: vectors, numbers, small and large
+                       pictures, of which the model may refuse some.
+  world_model.<key>=   Any key of the model; of a class +world_model.<argument>=.
+  device=cpu           Where the model lives: cpu, cuda or cuda:<index>.
+
+Exit codes: 0 all is well, 1 a check failed, 2 wrong input.
+"""
+EXIT_FAILED = 1
+#: Actions of an agent that plays in no environment.
+ACTIONS = 3
+
+
+def check(words: list[str]) -> int:
+    """Checks the model or models that the words name. Returns the exit code."""
+    name, overrides = _named(words)
+    names = options("world_model") if name == "all" else [name]
+    return max([_check_one([f"world_model={one}", *overrides] if one else overrides) for one in names])
+
+
+def _named(words: list[str]) -> tuple[str, list[str]]:
+    """The model's name (empty where an override gives it) and the other words."""
+    names = [word for word in words if "=" not in word]
+    overrides = name_classes(word for word in words if "=" in word)
+    if len(names) + _chosen("world_model", overrides) != 1:
+        allowed = ", ".join(["all", *options("world_model")])
+        raise UserError(f"check {' '.join(words)}: name one world model. Allowed: {allowed}, or the name of a class.")
+    return (names or [""])[0], overrides
+
+
+def _chosen(group: str, overrides: list[str]) -> bool:
+    return any(override.key_or_group == group for override in parse(overrides))
+
+
+def _check_one(overrides: list[str]) -> int:
+    config = compose(overrides)
+    check_device(config.device)
+    subjects = _in_environment(config) if _chosen("env", overrides) else _on_every_kind(config)
+    refused = {kind: _refusal(subject) for kind, subject in subjects.items()}
+    if None not in refused.values():
+        raise UserError("; ".join(dict.fromkeys(map(str, refused.values()))))
+    print(f"world_model={config.choices.world_model}", flush=True)
+    for kind, refusal in refused.items():
+        if refusal is not None:
+            print(f"  refused  {kind:<{WIDTH}} {refusal}")
+            del subjects[kind]
+    with refusals():  # of what the environment shows
+        counts = Counter(_told(check, subjects) for check in CHECKS)
+    print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())), end=".\n")
+    return EXIT_FAILED if counts["FAILED"] else 0
+
+
+def _in_environment(config: DictConfig) -> dict[str, Subject]:
+    env = make_env(config, num_envs=1, training=True)
+    spec, actions = env.observation_spec["observation"][0], int(env.action_spec.space.n)
+    env.close()
+    return {config.choices.env: Subject(partial(_build, config), spec, actions, config.device)}
+
+
+def _on_every_kind(config: DictConfig) -> dict[str, Subject]:
+    return {kind: Subject(partial(_build, config), spec, ACTIONS, config.device) for kind, spec in KINDS.items()}
+
+
+def _refusal(subject: Subject) -> Unsuited | None:
+    """The model's, in its own words. Raises ``UserError`` for arguments that its class does not take."""
+    try:
+        return subject.refusal()
+    except UserError:
+        raise
+    except Exception:  # a fault of the model: the checks tell where
+        return None
+
+
+def _build(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel:
+    try:
+        return build(config, "world_model", observation_spec=spec, num_actions=num_actions)
+    except UserError as error:
+        if isinstance(error.__cause__, Unsuited):  # in the words of a refused training
+            raise Unsuited(str(error)) from error
+        raise
+
+
+def _told(check: Check, subjects: Mapping[str, Subject]) -> str:
+    """Runs a check on every kind, or on the first if once is enough; prints its line; returns ok, FAILED or skipped."""
+    reason, passed = "", False
+    for kind in list(subjects)[: 1 if check in ONCE else None]:
+        try:
+            run(check, subjects[kind])
+            passed = True
+        except Skipped as skipped:
+            reason = str(skipped)
+        except CheckFailed as failure:
+            told = "\n".join(f"           {line}" for line in str(failure).splitlines())
+            print(f"  FAILED   {check.__name__:<{WIDTH}} on {kind}\n{told}", flush=True)
+            return "FAILED"
+    status = "ok" if passed else "skipped"
+    print(f"  {status:<8} {check.__name__:<{WIDTH}} {sentence(check) if passed else reason}", flush=True)
+    return status
+
+
+WIDTH = max(len(check.__name__) for check in CHECKS)
