@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDictBase
 
 from dreamspi.building import make_env, make_planner, refusals
 from dreamspi.collection import Collection
 from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
-from dreamspi.envs.base import VectorEnv
-from dreamspi.envs.memory import carrying
+from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
 from dreamspi.evaluate import restore
 from dreamspi.options import check_json, read_options
@@ -47,10 +46,6 @@ keys:
   json=null          Write the certificate to this file; - prints it in place of the table.
                      It is always written to <run_dir>/certificate.json.
 """
-
-
-#: Experience that is kept in memory at most; encoding it takes a few times as much.
-MOST_BYTES = 1 << 30
 
 
 class Options(NamedTuple):
@@ -130,39 +125,6 @@ def given_constants(options: Options, gamma: float) -> Lipschitz | None:
         return Lipschitz.given(options.K_R, options.K_P, gamma)
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-@torch.no_grad()
-def play_episodes(planner: Planner, env: VectorEnv, episodes: int) -> TensorDict:
-    """Whole learning episodes, one after the other: transitions ``[M]`` with their ``episode`` and ``step``.
-
-    Each copy plays a share that is fixed in advance: taking the first episodes to end would favour short ones.
-    """
-    share = [len(range(i, episodes, env.num_envs)) for i in range(env.num_envs)]
-    walks: list[list[list[TensorDictBase]]] = [[[]] for _ in share]
-    world = carrying(env, planner.memory_spec)
-    state = world.reset()
-    held = 0
-    while any(len(walk) <= wanted for walk, wanted in zip(walks, share, strict=True)):
-        chosen = planner.policy(state.to(planner.device)).cpu()
-        after, state = world.step_and_maybe_reset(chosen)
-        held += after.bytes()
-        if held > MOST_BYTES:
-            raise UserError(
-                f"episodes={episodes}: whole episodes of this length and size need more than {MOST_BYTES >> 30} GiB; "
-                "give fewer episodes."
-            )
-        for walk, wanted, step, done in zip(walks, share, after.unbind(0), after["next", "done"], strict=True):
-            if len(walk) <= wanted:
-                walk[-1].append(step)
-                if done:
-                    walk.append([])
-    whole = [steps for walk in walks for steps in walk[:-1]]
-    data: TensorDict = torch.stack([step for steps in whole for step in steps])
-    lengths = torch.tensor([len(steps) for steps in whole])
-    data["episode"] = torch.repeat_interleave(torch.arange(len(whole)), lengths)
-    data["step"] = torch.cat([torch.arange(n) for n in lengths.tolist()])
-    return data.to(planner.device)
 
 
 def next_batch(cfg: DictConfig, planner: Planner, seed: int) -> TensorDictBase:

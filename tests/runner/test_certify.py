@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
-from dreamspi.certify import parse_options, play_episodes
+from dreamspi.certify import parse_options
 from dreamspi.cli import main
 from dreamspi.errors import UserError
 from planners.certificates import BOUNDS
 from tests.runner.support import trained
-from tests.runner.test_evaluate import Countdown, always
 
 QUICK = ["episodes=6", "num_envs=3", "horizon=5"]
 
@@ -93,21 +91,3 @@ def test_what_cannot_be_certified(
     given = [f"run={runs[word[8:]]}" if word.startswith("planner=") else word for word in words]
     assert main(["certify", *given, *QUICK]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_whole_episodes_and_no_favour_to_short_ones() -> None:
-    policy = always(1)
-    policy.policy = lambda state, inner=policy.policy: inner(state).set("logits", torch.zeros(*state.shape, 3))
-    data = play_episodes(policy, Countdown([2, 5]), 5)
-    lengths = torch.bincount(data["episode"]).tolist()
-    assert sorted(lengths) == [2, 2, 2, 5, 5], "three games of copy 0, two of copy 1"
-    for number, length in enumerate(lengths):
-        own = data[data["episode"] == number]
-        assert own["step"].tolist() == list(range(length))
-        assert own["next", "done"].flatten().tolist() == [False] * (length - 1) + [True]
-
-
-def test_experience_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dreamspi.certify.MOST_BYTES", 200)
-    with pytest.raises(UserError, match="episodes=50: .* give fewer episodes"):
-        play_episodes(always(1), Countdown([2, 5]), 50)
