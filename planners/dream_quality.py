@@ -141,7 +141,7 @@ def typical_distance(latent: Tensor) -> float:
 def calibrate(predicted: Tensor, happened: Tensor) -> Calibration:
     """Calibration of probabilities ``[M]`` against what happened ``[M]``, in ``BINS`` bins of equal width."""
     predicted, happened = predicted.double(), happened.double()
-    place = (predicted * BINS).long().clamp(max=BINS - 1)
+    place = (predicted * BINS).long().clamp(0, BINS - 1)  # below 0 is no number, of a dream that has blown up
     count = torch.bincount(place, minlength=BINS)
     mean, frequency = (torch.bincount(place, values, minlength=BINS) / count for values in (predicted, happened))
     full = count > 0

@@ -96,6 +96,12 @@ def test_a_known_bias_is_found_and_a_calibrated_forecast_has_none() -> None:
     assert calibrate(truth, happened).brier == pytest.approx(float((truth * (1 - truth)).mean()), abs=0.003)
 
 
+def test_a_dream_that_blows_up_is_judged_all_the_same() -> None:
+    found = quality(ends=math.nan, error=(math.inf, 0.0))
+    assert math.isnan(found.termination.error) and math.isnan(found.returns.error)
+    assert found.latent_error == [math.inf] * 5
+
+
 def test_agreement_by_hand() -> None:
     found = agree(torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([1.0, 3.0, 2.0, 4.0]))
     assert (found.error, found.bias, found.count) == (1.0, 0.5, 4)
