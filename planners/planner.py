@@ -17,6 +17,7 @@ from torchrl.data import TensorSpec
 
 from planners.agent import Agent
 from planners.certificates import Certificate, Lipschitz, certify
+from planners.diagnosis import diagnosis
 from planners.dream import Behavior, Dream
 from planners.evidence import Policies, Settings, gather, gather_from_start
 from planners.experience import add_advantages
@@ -25,7 +26,6 @@ from planners.guards import build_neighborhood
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
-from world_models.diagnostics import dead_units, effective_rank, reward_error_on_largest
 
 
 class Planner:
@@ -97,7 +97,7 @@ class Planner:
             Metrics by name; ``docs/metrics.md`` explains each.
         """
         self.behavior_heads.load_state_dict(self.agent.heads.state_dict())
-        metrics = self._diagnose(batch) if diagnose else {}
+        metrics = diagnosis(self.agent, batch, self.gamma, self.learns_model) if diagnose else {}
         batch = add_advantages(batch, self._value, self.gamma, self.lmbda)
         self.value_scale.update(batch["value_target"])
         metrics |= self.ground.run(batch, progress)
@@ -181,25 +181,6 @@ class Planner:
         found = measure(reference, policy, self.C)
         metrics |= {f"{prefix}/{key}": value for key, value in found._asdict().items()}
         return policy
-
-    @torch.no_grad()
-    def _diagnose(self, batch: TensorDictBase) -> dict[str, float]:
-        """Errors of the model in true metrics on the batch, and the health of its latents.
-
-        Some distances are sampled: they draw from a fork of the generator, so that looking changes nothing.
-        """
-        model, after = self.agent.world_model, batch["next"]
-        latent, next_latent = model.believe(batch)
-        reward, terminated = after["reward"].squeeze(-1), after["terminated"].squeeze(-1)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            distances = model.local_distances(latent, batch["action"], reward, next_latent, terminated)
-        rows = latent.flatten(0, 1)
-        predicted = model.reward(latent, batch["action"])
-        return {f"model/{key}_distance": float(value.mean()) for key, value in distances.items()} | {
-            "model/reward_error_on_largest": float(reward_error_on_largest(predicted, reward)),
-            "model/effective_rank": float(effective_rank(rows)),
-            "model/dead_units": float(dead_units(rows)),
-        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning needs to go on: parameters and optimizers."""

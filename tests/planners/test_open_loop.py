@@ -7,6 +7,7 @@ import torch
 
 from planners.open_loop import open_loop, returns_to_the_end, window_returns, windows
 from tests.planners.drift import agent, sequences
+from tests.planners.test_planner import MODELS, started
 
 
 def flags(*rows: str) -> torch.Tensor:
@@ -101,3 +102,14 @@ def test_returns_to_the_end_by_hand() -> None:
     earned, known = returns_to_the_end(experience, 0.5)
     assert known.tolist() == [[True, True, False, False], [False] * 4]
     assert earned[known].tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_world_model_dreams_openly(model: str) -> None:
+    training = started("planner=deepspi", f"world_model={model}")
+    batch, own = training.collection.next(), training.planner.agent
+    training.close()
+    for mean in (True, False):
+        walk = open_loop(own, batch, own.world_model.believe(batch), 4, 1000, mean)
+        assert walk.shape == (8, 4) and all(walk[key].isfinite().all() for key in walk.keys())
+        assert not any(walk[key].requires_grad for key in walk.keys())
