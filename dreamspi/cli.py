@@ -1,4 +1,4 @@
-"""The ``dreamspi`` command: train, evaluate, certify, check, list.
+"""The ``dreamspi`` command: train, evaluate, certify, dream, check, list.
 
 Nothing heavy is imported before it is needed: help and lists answer at once.
 """
@@ -30,6 +30,7 @@ commands:
   train      Train an agent.           dreamspi train env=minatar/breakout planner=deepspi seed=1
   evaluate   Play whole games with it. dreamspi evaluate run=runs/<name> episodes=100 video=true
   certify    What theory promises.     dreamspi certify run=runs/<name>
+  dream      Is the model right?       dreamspi dream run=runs/<name> video=true
   check      Try out a world model.    dreamspi check <world_model> [env=...]
   list       Show what there is.       dreamspi list [envs|world_models|planners|experiments|loggers]
 
@@ -116,6 +117,16 @@ def _certify(words: list[str]) -> int:
     return certify(parse_options(words))
 
 
+def _dream(words: list[str]) -> int:
+    from dreamspi.dream import HELP as DREAM_HELP
+    from dreamspi.dream import dream, parse_options
+
+    if _wants_help(words) or not words:
+        print(DREAM_HELP, end="")
+        return 0 if words else EXIT_USER_ERROR
+    return dream(parse_options(words))
+
+
 def _check(words: list[str]) -> int:
     from dreamspi.check import HELP as CHECK_HELP
     from dreamspi.check import check
@@ -138,6 +149,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "certify": _certify,
+    "dream": _dream,
     "check": _check,
     "list": _list,
 }

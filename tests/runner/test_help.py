@@ -74,7 +74,8 @@ def help_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_the_first_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(["--help"], capsys)
-    for word in ("train", "evaluate", "list", "--version", "Exit codes: 0", "2 wrong input", "3 ", "130", "143"):
+    commands = ("train", "evaluate", "certify", "dream", "list")
+    for word in (*commands, "--version", "Exit codes: 0", "2 wrong input", "3 ", "130", "143"):
         assert word in text
     assert help_of([], capsys) == help_of(["-h"], capsys) == help_of(["help"], capsys) == text
 
