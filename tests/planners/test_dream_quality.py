@@ -149,5 +149,6 @@ def test_a_perfect_table_of_a_random_world() -> None:
     assert sampled.reward_error[0] == 0.0 and sampled.reward_error[1] == pytest.approx(0.32 * 11, rel=0.03)
     assert sampled.termination_first.error == 0.0
     assert sampled.termination.predicted == pytest.approx(sampled.termination.frequency, abs=0.005)
+    assert sampled.termination.error == pytest.approx(0.16, abs=0.01), "it foresees the end of another fate"
     assert sampled.returns.bias == pytest.approx(0.0, abs=0.15)
     assert sampled.returns.correlation == pytest.approx(0.0, abs=0.03), "the dream's chance is not the world's"
