@@ -73,7 +73,8 @@ def _check_one(overrides: list[str]) -> int:
             print(f"  refused  {kind:<{WIDTH}} {refusal}")
             del subjects[kind]
     with refusals():  # of what the environment shows
-        counts = Counter(_told(check, subjects) for check in CHECKS)
+        seen: set[str] = set()
+        counts = Counter(_told(check, subjects, seen) for check in CHECKS)
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())), end=".\n")
     return EXIT_FAILED if counts["FAILED"] else 0
 
@@ -108,8 +109,11 @@ def _build(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel
         raise
 
 
-def _told(check: Check, subjects: Mapping[str, Subject]) -> str:
-    """Runs a check on every kind, or on the first if once is enough; prints its line; returns ok, FAILED or skipped."""
+def _told(check: Check, subjects: Mapping[str, Subject], seen: set[str]) -> str:
+    """Runs a check on every kind, or on the first if once is enough; prints its line; returns ok, FAILED or skipped.
+
+    ``seen`` holds the errors of earlier checks: one that meets another check on its way is told once.
+    """
     reason, passed = "", False
     for kind in list(subjects)[: 1 if check in ONCE else None]:
         try:
@@ -118,8 +122,12 @@ def _told(check: Check, subjects: Mapping[str, Subject]) -> str:
         except Skipped as skipped:
             reason = str(skipped)
         except CheckFailed as failure:
-            told = "\n".join(f"           {line}" for line in str(failure).splitlines())
-            print(f"  FAILED   {check.__name__:<{WIDTH}} on {kind}\n{told}", flush=True)
+            again = failure.got + failure.look_at in seen
+            seen.add(failure.got + failure.look_at)
+            told = "" if again else "".join(f"\n           {line}" for line in str(failure).splitlines())
+            print(
+                f"  FAILED   {check.__name__:<{WIDTH}} on {kind}{', by the same error' if again else told}", flush=True
+            )
             return "FAILED"
     status = "ok" if passed else "skipped"
     print(f"  {status:<8} {check.__name__:<{WIDTH}} {sentence(check) if passed else reason}", flush=True)

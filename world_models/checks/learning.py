@@ -66,8 +66,8 @@ def learns_a_chain(subject: Subject) -> None:
     raise CheckFailed(
         f"{key} error below {most:.3g} after {UPDATES} updates (Adam, {RATE:g}) on a chain of three states",
         f"{after[key]:.3g}, from {before[key]:.3g} before{merged}",
-        f'local_losses["{key}"], local_distances["{key}"], target (YAML: world_model.{YAML_KEYS[key]}, '
-        "world_model.target)",
+        f'local_losses["{key}"], local_distances["{key}"], target (world_model.{YAML_KEYS[key]} and '
+        "world_model.target in our YAML files)",
     )
 
 

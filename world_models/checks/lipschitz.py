@@ -62,8 +62,8 @@ def _judge(what: str, worst: float, claimed: float) -> None:
         f"{what}: no two latents whose outcomes lie more than {claimed:g} times as far apart as they do, "
         f"as {what}_lipschitz={claimed:g} claims",
         f"a pair with {worst:.4g} times",
-        f"{what}_lipschitz, and the layers of {what} (YAML: world_model.{key}): world_models.lipschitz has layers that "
-        "keep a constant; None claims nothing",
+        f"{what}_lipschitz, and the layers of {what} (world_model.{key} in our YAML files): world_models.lipschitz has "
+        "layers that keep a constant; None claims nothing",
     )
 
 

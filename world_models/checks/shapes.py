@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from world_models.checks.outcome import Skipped, expect, expect_tensor
+from world_models.checks.outcome import CheckFailed, Skipped, expect, expect_tensor
 from world_models.checks.subject import Subject, Transitions, disturb, encode, remember
 from world_models.contract import LOCAL_LOSSES, WorldModel
 
@@ -39,8 +39,8 @@ def shapes(subject: Subject) -> None:
         expect_tensor(reward, batch, torch.float32, "reward", f"One number a transition; {FOLD}")
         ended = model.termination(given.latent, given.action, given.next_latent)
         expect_tensor(ended, batch, torch.float32, "termination", f"One number a transition; {FOLD}")
-        _per_transition("local_losses", model.local_losses(*given), batch)
-        _per_transition("local_distances", model.local_distances(*given), batch)
+        _per_transition("local_losses", model.local_losses, given, batch)
+        _per_transition("local_distances", model.local_distances, given, batch)
         step = model.imagine(given.latent, given.action)
         expect_tensor(step.next_latent, shape, torch.float32, "imagine(...).next_latent")
         expect_tensor(step.reward, batch, torch.float32, "imagine(...).reward")
@@ -69,7 +69,14 @@ def _distribution(model: WorldModel, given: Transitions, batch: tuple[int, ...],
     expect_tensor(found.sample((2,)), (2, *batch, *event), torch.float32, "transition(...).sample((2,))")
 
 
-def _per_transition(name: str, losses: Any, batch: tuple[int, ...]) -> None:
+def _per_transition(name: str, method: Callable[..., Any], given: Transitions, batch: tuple[int, ...]) -> None:
+    hint = "Nothing is averaged: the utility weighs each transition by its own importance ratio"
+    try:
+        losses = method(*given)
+    except RuntimeError as error:
+        if "batch dimension" not in str(error):  # TensorDict's words for an entry that is smaller than the batch
+            raise
+        raise CheckFailed(f"{name}: one number a transition, {list(batch)}", str(error), f"{name}. {hint}") from error
     keys = set(losses.keys()) if hasattr(losses, "keys") else set()
     expect(
         keys == set(LOCAL_LOSSES),
@@ -85,7 +92,6 @@ def _per_transition(name: str, losses: Any, batch: tuple[int, ...]) -> None:
         f"{name}: TensorDict(losses, batch_size=action.shape)",
     )
     for key in LOCAL_LOSSES:
-        hint = "Nothing is averaged: the utility weighs each transition by its own importance ratio"
         expect_tensor(losses[key], batch, torch.float32, f'{name}["{key}"]', hint)
 
 
