@@ -21,6 +21,7 @@ from dreamspi.envs.base import VectorEnv, upscaled
 from dreamspi.episodes import play_on
 from planners.planner import Planner
 from world_models.contract import ImaginedStep, WorldModel
+from world_models.encoders import observation_scale
 
 #: Steps that are shown, and steps of other games whose frames may stand for a latent.
 SHOWN, BANK = 200, 1000
@@ -92,8 +93,7 @@ def decoded(model: WorldModel, latent: Tensor) -> Shown | None:
     observation = model.decode(latent)
     if observation is None or observation.ndim != 4:
         return None
-    spec = model.observation_spec
-    brightest = float(spec.space.high.max()) if spec.dtype == torch.uint8 else 1.0
+    brightest = observation_scale(model.observation_spec)
     return Shown([drawn(picture / brightest) for picture in observation.float().cpu().numpy()], DECODED)
 
 

@@ -13,14 +13,22 @@ import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
-from torchrl.data import Bounded
+from torch import Tensor
+from torch.distributions import Distribution
+from torchrl.data import Bounded, Unbounded
+from torchrl.modules import Delta
 
 from dreamspi.cli import main
-from dreamspi.dream import Options, parse_options
-from dreamspi.dream_film import DECODED, NEAREST, Played, decoded, drawn, nearest, steps_dreamt
+from dreamspi.dream import Options, look, parse_options
+from dreamspi.dream_film import DECODED, NEAREST, Played, decoded, drawn, dream_along, nearest, play, steps_dreamt
+from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
+from planners.agent import Agent
 from tests.planners.drift import Drift
 from tests.runner.support import trained
+from tests.runner.test_evaluate import Countdown
+from world_models.base import event
+from world_models.recurrent import RecurrentModel
 
 QUICK = ["episodes=6", "num_envs=3", "horizon=5"]
 
@@ -181,3 +189,53 @@ def test_what_is_decoded_is_shown_as_it_is() -> None:
 def test_colours_are_colours_and_layers_are_laid_over_each_other() -> None:
     assert drawn(np.eye(3).reshape(3, 3, 1))[::112, 0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
     assert drawn(np.array([0.2, 0.8]).reshape(2, 1, 1))[0, 0].tolist() == [204, 204, 204]
+
+
+# ------------------------------------------------------------------ a model with a memory
+
+
+class Counting(RecurrentModel):
+    """Its memory counts the steps of the episode, and its dreams go on counting."""
+
+    def __init__(self) -> None:
+        super().__init__(Unbounded(3), 3)
+        self.latent_spec, self.memory_spec, self.encoder = Unbounded(4), Unbounded(1), torch.nn.Identity()
+
+    def embed(self, observation: Tensor) -> Tensor:
+        return observation
+
+    def infer(self, embedding: Tensor, memory: Tensor) -> Tensor:
+        return torch.cat((embedding, memory), -1)
+
+    def remember(self, latent: Tensor, action: Tensor) -> Tensor:
+        return latent[..., 3:] + 1.0
+
+    def transition(self, latent: Tensor, action: Tensor) -> Distribution:
+        return event(Delta(latent + torch.tensor([0.0, 0.0, 0.0, 1.0])), 1)
+
+    def reward(self, latent: Tensor, action: Tensor) -> Tensor:
+        return (action == 1).float()
+
+    def termination(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
+        return (next_latent[..., 3] == 7.0).float()
+
+    def local_losses(self, *args: Tensor) -> TensorDict:
+        raise NotImplementedError
+
+    def local_distances(self, *args: Tensor) -> TensorDict:
+        raise NotImplementedError
+
+
+def test_a_model_with_a_memory_dreams_from_what_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamspi.dream.PIECE", 10)
+    agent = Agent(Counting(), hidden=4)
+    planner: Any = SimpleNamespace(
+        agent=agent, policy=agent.policy(), memory_spec=Unbounded(1), device=torch.device("cpu"), gamma=0.9
+    )
+    found = look(planner, play_episodes(planner, Countdown([7, 7]), 6).unsqueeze(0), 5).sampled
+    assert found.counted == [38, 33, 28, 23, 18]
+    assert found.latent_error == found.reward_error == [0.0] * 5
+    assert found.termination.error == found.returns.error == 0.0
+    real = play(planner, Countdown([7]), 15).experience
+    dream = dream_along(agent.world_model, real, steps_dreamt(real["next", "done"].flatten(), 5))
+    assert dream.next_latent[:, 3].tolist() == [*range(1, 8), *range(1, 8), 1]
