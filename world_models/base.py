@@ -37,7 +37,7 @@ class LatentModel(WorldModel):
         reward: reward head, built as ``reward(latent_shape, num_actions)``.
         termination: termination head, built likewise.
         target: choice of target for ``phi(s')``, built as ``target(encoder)``.
-        cost: transition cost ``(distribution, next_latent) -> [...]``.
+        cost: transition cost (``costs``).
     """
 
     network: Network
@@ -64,6 +64,7 @@ class LatentModel(WorldModel):
         self.termination_head = termination(shape, num_actions)
         self.target_choice = target(self.encoder)
         self.cost: Cost = cost or SmoothL1()
+        self.cost.build(shape, num_actions)
         self.reward_lipschitz = self.reward_head.lipschitz
 
     def build_encoder(self, name: str) -> nn.Module:
@@ -89,7 +90,7 @@ class LatentModel(WorldModel):
     ) -> TensorDict:
         """Per-transition training losses, each ``[...]``; scales as in ``costs.py`` and ``heads.py``."""
         losses = {
-            "transition": self.cost(self.transition(latent, action), next_latent),
+            "transition": self.cost.of_transition(latent, action, self.transition(latent, action), next_latent),
             "reward": self.reward_head.loss(latent, action, reward),
             "termination": self.termination_head.loss(latent, action, next_latent, terminated),
         }

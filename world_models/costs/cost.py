@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
@@ -10,8 +12,17 @@ class Cost:
     """What a transition model is trained on.
 
     Called as ``cost(distribution, next_latent)`` with batch shape ``[...]`` and event shape ``latent_shape``; it
-    returns ``[...]`` and carries gradient to both arguments.
+    returns ``[...]`` and carries gradient to both arguments. A model calls ``of_transition``: a cost that asks for
+    more than the distribution overrides that, and ``build``.
     """
+
+    def build(self, latent_shape: Sequence[int], num_actions: int) -> None:
+        """Called once, by the model that the cost is for; one with networks builds them here."""
+
+    def of_transition(self, latent: Tensor, action: Tensor, distribution: Distribution, next_latent: Tensor) -> Tensor:
+        """Per-transition cost ``[...]`` of ``P̄(. | z, a)`` against ``z'``."""
+        del latent, action
+        return self(distribution, next_latent)
 
     def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
         """Per-transition cost ``[...]``."""
