@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         """Observations ``[..., *observation_shape]``, float, in the units of the environment."""
         folded, batch = fold_batch(self(latent), len(self.shape))
         observation = self._restore(folded)
-        return observation.reshape(*batch, *observation.shape[1:])
+        return observation.reshape((*batch, *observation.shape[1:]))
 
 
 def _doublings(shape: Sequence[int]) -> int:

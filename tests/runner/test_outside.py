@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from dreamspi import catalogue
 from dreamspi.cli import main
 from dreamspi.config import compose
 from dreamspi.listing import listing
-from tests.runner.support import tiny
+from tests.runner.support import tiny, trained
 
 FILES = {
     "model.py": """
@@ -129,6 +130,16 @@ def test_a_class_gets_the_arguments_that_are_added_and_no_others(word: str, inst
     config = compose([word, "+world_model.width=9"])
     assert config.world_model == {"_target_": "outsider.model.Model", "width": 9}
     assert config.choices.world_model == "outsider.model.Model"
+
+
+def test_a_planner_without_a_certificate(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """A planner of another class need not have the keys of ours."""
+    trained(Path("run"))
+    config = OmegaConf.load("run/config.yaml")
+    del config.planner["certificate"]
+    OmegaConf.save(config, "run/config.yaml")
+    capsys.readouterr()
+    assert "planner=ppo has no certificate; nothing to certify" in refused(["certify", "run=run"], capsys)
 
 
 def test_a_class_in_the_place_of_a_file_s_own_keeps_its_keys() -> None:

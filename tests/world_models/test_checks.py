@@ -13,7 +13,7 @@ from world_models.checks.observations import draw
 from world_models.contract import Unsuited
 from world_models.normal import NormalModel
 from world_models.recurrent import RecurrentModel
-from world_models.testing import world_model_checks
+from world_models.testing import verify, world_model_checks
 
 
 def subject(model=NormalModel, **methods):
@@ -88,6 +88,7 @@ SABOTAGE = [
     ("shapes", {"reward": lambda model, z, a: z.sum(-1, keepdim=True)}, ["reward: a finite tensor []", "[1] of"]),
     ("shapes", {"termination": lambda model, z, a, y: z.sum(-1) / 0}, ["termination", "not finite"]),
     ("shapes", {"reward": lambda model, z, a: z @ a}, ["no error", "RuntimeError", "test_checks.py:", "<lambda>"]),
+    ("shapes", {"decode": lambda model, z: z}, ["decode: a finite tensor [4]", "[64] of"]),
     ("folding", {"reward": lambda model, z, a: z[..., 0] - z[..., 0].mean(-1, True)}, ["reward", "batch statistics"]),
     (
         "beliefs",
@@ -220,6 +221,21 @@ def test_a_model_that_refuses_everything():
 
     with pytest.raises(Unsuited, match="needs a sound"):
         first_suited([Subject(build, observation_spec(kind)) for kind in ("flat", "image")])
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_a_failure_as_a_test_shows_three_lines_and_no_traceback(once):
+    """A model that refuses everything fails the checks that are made once, and skips the others."""
+
+    def refuse(spec, actions):
+        raise Unsuited("needs a sound")
+
+    check = NAMED["compiles" if once else "shapes"]
+    with pytest.raises(pytest.fail.Exception if once else pytest.skip.Exception, match="needs a sound"):
+        verify(check, [Subject(refuse, observation_spec("flat"))])
+    with pytest.raises(pytest.fail.Exception) as failure:
+        verify(NAMED["probabilities"], [subject(termination=lambda model, z, a, y: z.sum(-1))])
+    assert failure.value.__context__ is None and len(str(failure.value).splitlines()) == 3
 
 
 def test_observations_without_bounds_are_of_usual_size():

@@ -32,6 +32,9 @@ def shapes(subject: Subject) -> None:
         _memory(model, latent, subject, batch)
         owed = model.representation_loss(latent, inputs[0])
         expect_tensor(owed, batch, torch.float32, "representation_loss")
+        shown = model.decode(latent)
+        if shown is not None:
+            expect_tensor(shown, inputs[0].shape, torch.float32, "decode", "In the units of the environment, as float")
         given = subject.transitions(model, *batch)
         expect_tensor(given.next_latent, shape, torch.float32, "target", here)
         _distribution(model, given, batch, event)
