@@ -39,21 +39,25 @@ EXIT_FAILED = 1
 ACTIONS = 3
 
 
-def check(words: list[str]) -> int:
-    """Checks the model or models that the words name. Returns the exit code."""
-    name, overrides = _named(words)
-    names = options("world_model") if name == "all" else [name]
-    return max([_check_one([f"world_model={one}", *overrides] if one else overrides) for one in names])
+def parse_options(words: list[str]) -> list[list[str]]:
+    """The overrides that configure each model which the words name.
 
-
-def _named(words: list[str]) -> tuple[str, list[str]]:
-    """The model's name (empty where an override gives it) and the other words."""
+    Raises:
+        UserError: no model, or more than one but for ``all``.
+    """
     names = [word for word in words if "=" not in word]
     overrides = name_classes(word for word in words if "=" in word)
     if len(names) + _chosen("world_model", overrides) != 1:
         allowed = ", ".join(["all", *options("world_model")])
         raise UserError(f"check {' '.join(words)}: name one world model. Allowed: {allowed}, or the name of a class.")
-    return (names or [""])[0], overrides
+    if not names:
+        return [overrides]
+    return [[f"world_model={name}", *overrides] for name in (options("world_model") if names == ["all"] else names)]
+
+
+def check(models: list[list[str]]) -> int:
+    """Checks each model that overrides configure. Returns the exit code."""
+    return max([_check_one(overrides) for overrides in models])
 
 
 def _chosen(group: str, overrides: list[str]) -> bool:

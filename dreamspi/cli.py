@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from dreamspi import __version__
 from dreamspi.errors import (
@@ -20,6 +21,8 @@ from dreamspi.errors import (
     nearest,
     tell,
 )
+
+Command = Callable[[list[str]], int]
 
 HELP = """\
 DreamSPI: an agent that learns a world model, dreams in it, and improves its policy safely.
@@ -97,44 +100,18 @@ def _train(words: list[str]) -> int:
     return train(config, resume=config.resume is not None)
 
 
-def _evaluate(words: list[str]) -> int:
-    from dreamspi.evaluate import HELP as EVALUATE_HELP
-    from dreamspi.evaluate import evaluate, parse_options
+def _module(name: str) -> Command:
+    """The command in ``dreamspi/<name>.py``: its ``HELP``, and a function of its own name that takes the words."""
 
-    if _wants_help(words) or not words:
-        print(EVALUATE_HELP, end="")
-        return 0 if words else EXIT_USER_ERROR
-    return evaluate(parse_options(words))
+    def run(words: list[str]) -> int:
+        module = import_module(f"dreamspi.{name}")
+        if _wants_help(words) or not words:
+            print(module.HELP, end="")
+            return 0 if words else EXIT_USER_ERROR
+        parsed = module.parse_options(words)
+        return getattr(module, name)(parsed)
 
-
-def _certify(words: list[str]) -> int:
-    from dreamspi.certify import HELP as CERTIFY_HELP
-    from dreamspi.certify import certify, parse_options
-
-    if _wants_help(words) or not words:
-        print(CERTIFY_HELP, end="")
-        return 0 if words else EXIT_USER_ERROR
-    return certify(parse_options(words))
-
-
-def _dream(words: list[str]) -> int:
-    from dreamspi.dream import HELP as DREAM_HELP
-    from dreamspi.dream import dream, parse_options
-
-    if _wants_help(words) or not words:
-        print(DREAM_HELP, end="")
-        return 0 if words else EXIT_USER_ERROR
-    return dream(parse_options(words))
-
-
-def _check(words: list[str]) -> int:
-    from dreamspi.check import HELP as CHECK_HELP
-    from dreamspi.check import check
-
-    if _wants_help(words) or not words:
-        print(CHECK_HELP, end="")
-        return 0 if words else EXIT_USER_ERROR
-    return check(words)
+    return run
 
 
 def _list(words: list[str]) -> int:
@@ -145,12 +122,9 @@ def _list(words: list[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
+COMMANDS: dict[str, Command] = {
     "train": _train,
-    "evaluate": _evaluate,
-    "certify": _certify,
-    "dream": _dream,
-    "check": _check,
+    **{name: _module(name) for name in ("evaluate", "certify", "dream", "check")},
     "list": _list,
 }
 

@@ -100,15 +100,15 @@ def dream(options: Options) -> int:
     if not planner.learns_model:
         raise UserError(f"{run}: planner={cfg.choices.planner} learns no world model; there is nothing to dream with.")
     path, info = restore(planner, run, options.checkpoint)
-    env.set_seed(options.seed)
-    torch.manual_seed(options.seed)
     with refusals():
+        if options.video:  # first: what can't be filmed is told before anything is played
+            dream_film.film(cfg, planner, options.horizon, options.seed, run / "dream.mp4")
+        env.set_seed(options.seed)
+        torch.manual_seed(options.seed)
         episodes = play_episodes(planner, env, options.episodes)
         env.close()
         check_horizon(options.horizon, episodes)
         found = look(planner, episodes.unsqueeze(0), options.horizon)
-        if options.video:
-            dream_film.film(cfg, planner, options.horizon, options.seed, run / "dream.mp4")
     result = {key: cfg.choices[key] for key in ("env", "world_model", "planner")} | {"seed": cfg.seed}
     result |= {"checkpoint": str(path), "env_steps": info["step"], "episodes": options.episodes}
     result |= {"dream_seed": options.seed, "horizon": options.horizon, "gamma": cfg.gamma}
