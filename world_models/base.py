@@ -16,9 +16,10 @@ from torch.distributions import Distribution
 from torchrl.data import TensorSpec, Unbounded
 
 from world_models.contract import WorldModel
-from world_models.costs import Cost, SmoothL1, coupling_distance
+from world_models.costs import Cost, SmoothL1, coupling_distance, draw
 from world_models.encoders import build_encoder
 from world_models.heads import BernoulliTermination, RewardHead, TerminationHead, TwoHotReward
+from world_models.penalties import GradientPenalty, Penalty
 from world_models.targets import StopGradient, Target
 from world_models.transition import Network
 
@@ -38,6 +39,7 @@ class LatentModel(WorldModel):
         termination: termination head, built likewise.
         target: choice of target for ``phi(s')``, built as ``target(encoder)``.
         cost: transition cost (``costs``).
+        penalty: gradient penalty on transition and reward in training; none by default.
     """
 
     network: Network
@@ -55,6 +57,7 @@ class LatentModel(WorldModel):
         termination: Part = BernoulliTermination,
         target: Part = StopGradient,
         cost: Cost | None = None,
+        penalty: Penalty | None = None,
     ) -> None:
         super().__init__(observation_spec, num_actions)
         self.encoder = self.build_encoder(encoder)
@@ -65,6 +68,7 @@ class LatentModel(WorldModel):
         self.target_choice = target(self.encoder)
         self.cost: Cost = cost or SmoothL1()
         self.cost.build(shape, num_actions)
+        self.penalty = penalty or GradientPenalty(0.0)
         self.reward_lipschitz = self.reward_head.lipschitz
 
     def build_encoder(self, name: str) -> nn.Module:
@@ -94,6 +98,13 @@ class LatentModel(WorldModel):
             "reward": self.reward_head.loss(latent, action, reward),
             "termination": self.termination_head.loss(latent, action, next_latent, terminated),
         }
+        if torch.is_grad_enabled():
+            slopes = {
+                "transition": lambda z: draw(self.transition(z, action)),
+                "reward": lambda z: self.reward(z, action),
+            }
+            for key, function in slopes.items():
+                losses[key] = losses[key] + self.penalty(function, latent, len(self.latent_spec.shape))
         return TensorDict(losses, batch_size=action.shape)
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from world_models.costs.kl_balance import KLBalance
 from world_models.costs.one_hot import CrossEntropy, Hamming, JensenShannon, one_hot_of
 from world_models.costs.points import SmoothL1, Squared
 from world_models.costs.scores import EnergyScore, Likelihood
-from world_models.costs.strata import Strata, stratified
+from world_models.costs.strata import Strata, draw, stratified
 
 __all__ = [
     "Cost",
@@ -29,6 +29,7 @@ __all__ = [
     "Squared",
     "Strata",
     "coupling_distance",
+    "draw",
     "expected_deviation",
     "one_hot_of",
     "over_dimensions",

@@ -38,3 +38,10 @@ def stratified(distribution: Distribution) -> Strata:
 @stratified.register
 def _(distribution: MixtureSameFamily) -> Strata:
     return Strata(distribution.component_distribution.rsample(), distribution.mixture_distribution.probs)
+
+
+def draw(distribution: Distribution) -> Tensor:
+    """A reparameterized sample ``[..., *event]``; of a mixture the weighted mean of its strata, which moves in ``z``
+    as locations, scales and weights do."""
+    samples, weights = stratified(distribution)
+    return (weights.reshape(*weights.shape, *[1] * len(distribution.event_shape)) * samples).sum(weights.ndim - 1)
