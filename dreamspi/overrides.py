@@ -120,13 +120,17 @@ def dotted_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 def check_keys(parsed: Iterable[Override], base: DictConfig, classes: Container[str] = ()) -> None:
     """Raises for a key that the chosen environment, model and planner do not have, or a wrong type.
 
-    ``classes`` are the groups for which a class was named: they take any key that is added.
+    ``classes`` are the groups for which a class was named: they take any key that is added. So does a part of a group,
+    as another ``_target_`` may have other arguments; what it does not take, its constructor refuses.
     """
     known = list(dotted_keys(base))
     for override in parsed:
         key = override.key_or_group
         if override.is_delete():
             raise UserError(f"{override.input_line}: keys can't be removed; set a value, or null.")
+        section = key.rpartition(".")[0]
+        if key not in known and override.is_add() and "." in section and f"{section}._target_" in known:
+            continue
         if key not in known and key.partition(".")[0] in classes:
             if override.is_add():
                 continue

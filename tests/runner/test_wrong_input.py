@@ -95,6 +95,8 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("checkpoint.evry=10", ["checkpoint.evry: no such key here. Did you mean checkpoint.every"]),
         ("planner.dream.horizon=4", ["planner.dream.horizon: no such key here"]),  # ppo has no dream
         ("+invented=1", ["invented: no such key here"]),
+        ("+world_model.invented=1", ["world_model.invented: no such key here"]),
+        ("+world_model.cost.betta=2", ["unexpected keyword argument 'betta'"]),
         # types
         ("num_envs=eight", ["num_envs=eight: must be a whole number"]),
         ("num_envs=2.5", ["num_envs=2.5: must be a whole number"]),
