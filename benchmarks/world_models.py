@@ -1,0 +1,186 @@
+"""Which world model dreams best, and at what cost: short trainings of `dreamspi`, judged on games they never saw.
+
+    python benchmarks/world_models.py [envs=maze,minatar/breakout] [models=deterministic,rssm] [seeds=3] [jobs=1]
+                                      [steps=<environment steps>] [directory=runs/world_models] [<override> ...]
+
+Each cell is an ordinary `dreamspi train planner=dreamspi` on one thread, and `dreamspi dream` on 20 whole games
+after it. What is finished is kept, what was interrupted goes on. Cost is processor time, of training alone, over that
+of `deterministic` on the same environment. Prints a table in Markdown for each environment: means over the seeds,
+and in brackets the smallest and the largest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
+
+from dreamspi.catalogue import options
+from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
+from dreamspi.run_directory import write_atomically
+
+#: Environment steps of a training, where ``steps=`` says nothing else.
+STEPS = {"maze": 50_000, "minatar": 50_000, "atari": 5_120, "gym": 50_000}
+DEFAULTS = {
+    "envs": "maze,minatar/breakout,minatar/space_invaders,atari/Pong",
+    "models": "",
+    "seeds": "3",
+    "jobs": "1",
+    "steps": "",
+    "directory": "runs/world_models",
+}
+EPISODES = 20
+COLUMNS = (
+    "latent error, 1 step",
+    "8 steps",
+    "reward error, step 8",
+    "on the largest",
+    "calibration error",
+    "cost",
+    "return",
+)
+
+
+class Cell(NamedTuple):
+    """One training."""
+
+    env: str
+    model: str
+    seed: int
+
+
+class Study(NamedTuple):
+    """What was typed."""
+
+    envs: list[str]
+    models: list[str]
+    seeds: int
+    jobs: int
+    steps: int | None
+    directory: Path
+    overrides: list[str]
+
+
+def main(words: Sequence[str]) -> int:
+    """Trains, judges, prints; returns the exit code. A user's mistake is one line on stderr."""
+    try:
+        if {"--help", "-h", "help"} & set(words):
+            print(__doc__)
+        else:
+            report(parse(words))
+    except UserError as error:
+        tell(error)
+        return EXIT_USER_ERROR
+    return 0
+
+
+def parse(words: Sequence[str]) -> Study:
+    """Our own options, checked; everything else is an override of `dreamspi train`."""
+    chosen, overrides = dict(DEFAULTS), []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in chosen:
+            chosen[key] = value
+        elif "." in key or key.startswith("+"):
+            overrides.append(word)
+        else:
+            raise unknown("key", key, chosen)
+    for key in ("seeds", "jobs"):
+        if not chosen[key].isdecimal() or int(chosen[key]) < 1:
+            raise UserError(f"{key}={chosen[key]}: must be a whole number of at least 1.")
+    models = chosen["models"].split(",") if chosen["models"] else options("world_model")
+    for name in models:
+        if name not in options("world_model"):
+            raise unknown("models", name, options("world_model"))
+    steps = int(chosen["steps"]) if chosen["steps"] else None
+    return Study(
+        chosen["envs"].split(","),
+        models,
+        int(chosen["seeds"]),
+        int(chosen["jobs"]),
+        steps,
+        Path(chosen["directory"]),
+        overrides,
+    )
+
+
+def report(study: Study) -> None:
+    """Runs every cell and prints a table for each environment as soon as it is complete."""
+    for env in study.envs:
+        cells = [Cell(env, model, seed) for seed, model in product(range(study.seeds), study.models)]
+        with ThreadPoolExecutor(study.jobs) as pool:
+            rows = dict(zip(cells, pool.map(lambda cell: row_of(study, cell), cells), strict=True))
+        print(f"\n### {env}, {_steps(study, env):,} steps\n\n| model | " + " | ".join(COLUMNS) + " |")
+        print("| --- " * (len(COLUMNS) + 1) + "|")
+        base = _cost(rows, study, "deterministic")
+        for model in study.models:
+            of_model = [rows[cell] for cell in cells if cell.model == model]
+            columns = list(zip(*(row[:-2] for row in of_model), strict=True))
+            columns += [[row[-2] / base for row in of_model], [row[-1] for row in of_model]]
+            print(f"| `{model}` | " + " | ".join(map(told, columns)) + " |", flush=True)
+
+
+def _steps(study: Study, env: str) -> int:
+    return study.steps or STEPS[env.partition("/")[0]]
+
+
+def _cost(rows: dict[Cell, list[float]], study: Study, model: str) -> float:
+    """Mean seconds of a model, or of the first where it is not among those compared."""
+    name = model if model in study.models else study.models[0]
+    return mean(row[-2] for cell, row in rows.items() if cell.model == name)
+
+
+def row_of(study: Study, cell: Cell) -> list[float]:
+    """Trains a cell, unless it is finished, and reads its row."""
+    run = study.directory / f"{cell.env.replace('/', '-')}-{cell.model}-{cell.seed}"
+    seconds = run / "seconds.json"
+    if not (run / "summary.json").exists():
+        before = json.loads(seconds.read_text()) if seconds.exists() else 0.0
+        words = [f"env={cell.env}", f"world_model={cell.model}", "planner=dreamspi", f"seed={cell.seed}", "threads=1"]
+        words += [f"run_dir={run}", f"total_steps={_steps(study, cell.env)}", "logger=none", *study.overrides]
+        used = dreamspi("train", *([f"resume={run}"] if run.exists() else words))
+        write_atomically(seconds, json.dumps(before + used))
+    if not (run / "dream.json").exists():
+        dreamspi("dream", f"run={run}", f"episodes={EPISODES}", f"seed={cell.seed}")
+    found, summary = (json.loads((run / name).read_text()) for name in ("dream.json", "summary.json"))
+    quality = found["sampled"]
+    errors = [quality["latent_error_relative"][0], quality["latent_error_relative"][-1], quality["reward_error"][-1]]
+    errors += [quality["reward_error_on_largest"][-1], quality["termination"]["error"]]
+    score = summary.get("maze_value", summary["return_last"])
+    numbers = [*errors, json.loads(seconds.read_text()), score]
+    return [float("nan") if number is None else number for number in numbers]
+
+
+def dreamspi(*words: str) -> float:
+    """Runs a command in a process of its own; returns its processor time in seconds."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dreamspi", *words],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise UserError(f"dreamspi {' '.join(words)}: {said.strip().splitlines()[-1] if said.strip() else 'failed'}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def told(numbers: Sequence[float]) -> str:
+    """Mean, and the smallest and the largest if they differ."""
+    if max(numbers) == min(numbers):
+        return f"{numbers[0]:.3g}"
+    return f"{mean(numbers):.3g} ({min(numbers):.3g}–{max(numbers):.3g})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
