@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from dreamspi.catalogue import ANY_NAME, GROUPS, all_environments, env_names, options, outside
+from dreamspi.catalogue import ANY_NAME, GROUPS, all_environments, env_names, options, outside, own_options
 from dreamspi.errors import UserError, nearest, unknown
 from dreamspi.outside import ENTRY_POINTS, is_class
 
@@ -80,8 +80,9 @@ def check_groups(parsed: Iterable[Override]) -> None:
         for value in values(override):
             if value is None and group == "experiment":
                 continue
-            brought = outside(group).get(str(value).partition("/")[0])
-            if brought is not None and brought.problem:
+            name = str(value).partition("/")[0]
+            brought = outside(group).get(name)
+            if brought is not None and brought.problem and name not in own_options(group):
                 raise UserError(brought.told())
             if group in ENTRY_POINTS and is_class(str(value)):
                 continue  # only its import can tell

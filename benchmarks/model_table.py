@@ -1,6 +1,6 @@
 """Which world model dreams best, and at what cost: short trainings of `dreamspi`, judged on games they never saw.
 
-    python benchmarks/world_models.py [envs=maze,minatar/breakout] [models=deterministic,rssm] [seeds=3] [jobs=1]
+    python benchmarks/model_table.py [envs=maze,minatar/breakout] [models=deterministic,rssm] [seeds=3] [jobs=1]
                                       [steps=<environment steps>] [directory=runs/world_models] [<override> ...]
 
 Each cell is an ordinary `dreamspi train planner=dreamspi` on one thread, and `dreamspi dream` on 20 whole games
