@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-#: Log-probabilities below this are actions that the behavior policy cannot take (single precision).
+#: Log-probabilities below this are actions that a policy cannot take (single precision).
 _IMPOSSIBLE = -80.0
 
 
@@ -76,16 +76,20 @@ class RatioRange(NamedTuple):
 def measure(behavior: Tensor, policy: Tensor, C: float) -> RatioRange:  # noqa: N803
     """Exact ``D_inf``, ``D_sup`` between two policies on a batch of states.
 
+    Only an action that neither policy can take does not count: one that ``behavior`` cannot and ``policy`` can take
+    has an infinite ratio, or one beyond all measure.
+
     Args:
         behavior: log-probabilities ``[..., A]`` of the policy that is departed from.
         policy: log-probabilities ``[..., A]`` of the policy that is measured, on the same states.
         C: the neighborhood constant.
     """
     lower, upper = interval(C)
-    possible = behavior > _IMPOSSIBLE
+    possible = torch.maximum(behavior, policy) > _IMPOSSIBLE
     ratio = torch.where(possible, (policy - behavior).exp(), torch.ones_like(policy))
     outside = ((ratio < lower) | (ratio > upper)).float().mean()
-    kl = (behavior.exp() * torch.where(possible, behavior - policy, torch.zeros_like(policy))).sum(-1).mean()
+    gained = torch.where(behavior > _IMPOSSIBLE, behavior - policy, torch.zeros_like(policy))
+    kl = (behavior.exp() * gained).sum(-1).mean()
     return RatioRange(*torch.stack((ratio.min(), ratio.max(), outside, kl)).tolist())
 
 

@@ -56,10 +56,18 @@ def test_measure_is_exact_over_all_actions() -> None:
     assert found.kl == pytest.approx(kl)
 
 
-def test_an_impossible_action_does_not_count() -> None:
-    behavior = torch.tensor([[0.0, -200.0]])
-    found = measure(behavior, torch.tensor([[0.0, -5.0]]), 1.1)
-    assert (found.d_inf, found.d_sup, found.kl) == (1.0, 1.0, 0.0)
+def test_an_action_that_neither_can_take_does_not_count() -> None:
+    behavior, policy = torch.tensor([[0.0, -200.0, -torch.inf]]), torch.tensor([[0.0, -90.0, -torch.inf]])
+    found = measure(behavior, policy, 1.1)
+    assert (found.d_inf, found.d_sup, found.outside, found.kl) == (1.0, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("unlikely", [-torch.inf, -200.0, -81.0])
+def test_an_action_that_only_the_policy_can_take_is_far_outside(unlikely: float) -> None:
+    behavior, policy = torch.tensor([[0.0, unlikely]]), torch.tensor([[0.5, 0.5]]).log()
+    found = measure(behavior, policy, 1.1)
+    assert found.d_sup == pytest.approx(0.5 * math.exp(-unlikely) if unlikely > -88 else math.inf, rel=1e-4)
+    assert (found.d_inf, found.outside) == (0.5, 1.0) and math.isfinite(found.kl)
 
 
 @pytest.mark.parametrize("c", [1.0, 2.0, 0.5, 3.0])
