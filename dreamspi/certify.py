@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from tensordict import TensorDictBase
 
 from dreamspi.building import make_env, make_planner, refusals
+from dreamspi.certificate_table import told
 from dreamspi.collection import Collection
 from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
@@ -21,7 +22,7 @@ from dreamspi.errors import UserError
 from dreamspi.evaluate import restore
 from dreamspi.options import check_json, read_options
 from dreamspi.run_directory import write_atomically
-from planners.certificates import Certificate, Lipschitz
+from planners.lipschitz import Given
 from planners.planner import Planner
 
 HELP = """\
@@ -35,11 +36,13 @@ keys:
   run=<run_dir>      The run to certify.
   episodes=200       Whole episodes to play.
   checkpoint=newest  newest, best (highest training return), or the path of a checkpoint.
-  progress=0.0       Share of training whose learning rates the update has; at 1 they may be zero.
+  progress=null      Share of training whose learning rates and weight of the dream the update has; null is where the
+                     checkpoint stands, or the last update of a finished run.
   p=0.05             Probability with which each confidence radius may fail.
   horizon=256        Imagined steps of a return.
-  K_R=null           Lipschitz constant of the latent reward under the policy, if you know it; with K_P.
+  K_R=null           Lipschitz constant of the latent reward under the policy, if you know it; with K_P and K_D.
   K_P=null           The same of the latent transition; below 1/gamma. Without them: lower estimates.
+  K_D=null           The same of the probability of an end, in each of its two latents, and for each action, too.
   seed=0             Seeds games and dreams; not the training seed.
   num_envs=16        Games that are played side by side, at most `episodes`.
   device=cpu         Where the networks live: cpu, cuda or cuda:<index>.
@@ -54,11 +57,12 @@ class Options(NamedTuple):
     run: str
     episodes: int = 200
     checkpoint: str = "newest"
-    progress: float = 0.0
+    progress: float | None = None
     p: float = 0.05
     horizon: int = 256
     K_R: float | None = None
     K_P: float | None = None
+    K_D: float | None = None
     seed: int = 0
     num_envs: int = 16
     device: str = "cpu"
@@ -77,10 +81,10 @@ def parse_options(words: list[str]) -> Options:
             raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
     if not 0.0 < options.p < 0.5:
         raise UserError(f"p={options.p}: must be a probability above 0 and below 1/2.")
-    if not 0.0 <= options.progress <= 1.0:
+    if options.progress is not None and not 0.0 <= options.progress <= 1.0:
         raise UserError(f"progress={options.progress}: must be a share of the training, from 0 to 1.")
-    if (options.K_R is None) != (options.K_P is None):
-        raise UserError("K_R and K_P: give both, or none of them.")
+    if len({k is None for k in (options.K_R, options.K_P, options.K_D)}) == 2:
+        raise UserError("K_R, K_P and K_D: give all three, or none of them.")
     if options.seed < 0:
         raise UserError(f"seed={options.seed}: must be at least 0.")
     check_device_name(options.device)
@@ -95,21 +99,28 @@ def certify(options: Options) -> int:
         raise UserError(f"{options.run}: planner={cfg.choices.planner} has no certificate; nothing to certify.")
     cfg.device = options.device
     cfg.planner.certificate.update(p=options.p, horizon=options.horizon)
-    constants = given_constants(options, cfg.gamma)
+    given = given_constants(options, cfg.gamma)
     env = make_env(cfg, num_envs=min(options.num_envs, options.episodes), training=True)
     planner = make_planner(cfg, env)
     if not planner.learns_model:
         raise UserError(f"{options.run}: planner={cfg.choices.planner} learns no world model; nothing to certify.")
     path, info = restore(planner, Path(options.run), options.checkpoint)
+    progress = progress_at(cfg, info["step"]) if options.progress is None else options.progress
     env.set_seed(options.seed)
     torch.manual_seed(options.seed)
     with refusals():
         episodes = play_episodes(planner, env, options.episodes)
         batch = next_batch(cfg, planner, options.seed)
     env.close()
-    certificate = planner.certify_update(batch, episodes, options.progress, constants)
-    facts = {key: cfg.choices[key] for key in ("env", "world_model", "planner")} | {"seed": cfg.seed}
-    result = facts | {"checkpoint": str(path), "env_steps": info["step"], "progress": options.progress}
+    try:
+        certificate = planner.certify_update(batch, episodes, progress, given)
+    except ValueError as error:  # given constants that the data refute
+        if given is None:
+            raise
+        raise UserError(str(error)) from error
+    result = {key: cfg.choices[key] for key in ("env", "world_model", "planner")} | {"seed": cfg.seed}
+    result |= {"checkpoint": str(path), "env_steps": info["step"], "progress": progress}
+    result["dreams"] = planner.dreams_at(progress)
     text = json.dumps(result | finite(certificate.to_dict()), indent=2) + "\n"
     for target in {str(Path(options.run) / "certificate.json"), options.json} - {None, "-"}:
         write_atomically(Path(str(target)), text)
@@ -117,14 +128,23 @@ def certify(options: Options) -> int:
     return 0
 
 
-def given_constants(options: Options, gamma: float) -> Lipschitz | None:
+def progress_at(cfg: DictConfig, step: int) -> float:
+    """Share of training done after ``step`` environment steps, or before the last batch if that was all."""
+    batch = cfg.num_envs * cfg.num_steps
+    batches = cfg.total_steps // batch
+    return min(step // batch, batches - 1) / batches
+
+
+def given_constants(options: Options, gamma: float) -> Given | None:
     """The user's Lipschitz constants. Raises ``UserError`` if the theory can do nothing with them."""
-    if options.K_R is None or options.K_P is None:
+    if options.K_R is None or options.K_P is None or options.K_D is None:
         return None
+    given = Given(options.K_R, options.K_P, options.K_D)
     try:
-        return Lipschitz.given(options.K_R, options.K_P, gamma)
+        given.check(gamma)
     except ValueError as error:
         raise UserError(str(error)) from error
+    return given
 
 
 def next_batch(cfg: DictConfig, planner: Planner, seed: int) -> TensorDictBase:
@@ -153,69 +173,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-MARKS = {True: "holds", False: "FAILS", None: "open"}
-
-
-def told(result: dict[str, Any], certificate: Certificate) -> str:
-    """The certificate as a table for people."""
-    c, e = certificate, certificate.evidence
-    k = e.lipschitz
-    source = "given" if k.known else "lower estimate"
-    lines = [
-        f"{result['env']}  {result['world_model']}  {result['planner']}  seed {result['seed']}",
-        f"checkpoint    {result['checkpoint']} ({result['env_steps']} steps), one more update",
-        "",
-        "measured",
-        f"  D_sup       {e.D_sup:.4f}   D_inf {e.D_inf:.4f}   (C = {e.C:g}, gamma = {e.gamma:g})",
-        _loss("L_R", e.reward, "reward"),
-        _loss("L_P", e.transition, "transition, L1 between latents"),
-        _loss("L_D", e.termination, "termination"),
-        f"  K_V         {k.K_V:.4g}   K_R {k.K_R:.4g}   K_P {k.K_P:.4g}   ({source})",
-        "",
-        "assumptions",
-        *(f"  {MARKS[a.holds]:<6} {a.name}: {a.why}" for a in c.assumptions),
-        "",
-        f"bounds (the largest possible difference of two returns is {c.largest:.4g})",
-        _bound(c, "behavior_difference", "Theorem 2, behavior policy, mean over the states of the data"),
-        _bound(c, "value_difference", "Theorem 2, new policy, mean over the states of the data"),
-        _bound(c, "value_difference_by_length", "Theorem 2, new policy, initial state, by the mean episode length"),
-        _bound(c, "value_difference_start", "Theorem 2, new policy, initial state, from whole episodes"),
-        _bound(c, "zeta", "Theorem 3, zeta, mean over the states of the data"),
-        _bound(c, "zeta_start", "Theorem 3, zeta, initial state, from whole episodes"),
-        _bound(c, "representation", "Theorem 4, eps"),
-        "  terms       " + ", ".join(f"{name} {share:.0%}" for name, share in c.terms.items()),
-    ]
-    return "\n".join(lines + _dream(c)) + "\n"
-
-
-def _loss(name: str, loss: Any, what: str) -> str:
-    return f"  {name}         {loss.mean:.4g} + {loss.radius:.4g} (radius)   {what}"
-
-
-def _bound(certificate: Certificate, name: str, what: str) -> str:
-    value = getattr(certificate, name)
-    number = "absent" if value is None else f"{value:.4g}"
-    verdict = (
-        "an assumption fails" if value is None else "vacuous" if certificate.is_vacuous(value) else "says something"
-    )
-    return f"  {number:>10}  {verdict:<19}  {what}"
-
-
-def _dream(certificate: Certificate) -> list[str]:
-    c, start = certificate, certificate.evidence.from_start
-    if start is None:
-        return []
-    lines = [
-        "",
-        "from the initial state",
-        f"  earned      {start.real:.4g}   by the behavior policy, discounted, {start.episodes} episodes",
-        f"  dreamt      {start.dreamt:.4g}   by the policy that the dream starts from",
-    ]
-    if c.evidence.dream_improvement is not None:
-        lines += [
-            f"  improvement {start.dream_improvement:.4g}   of the update, in the dream",
-            f"  promised    {c.promised_start:.4g}   of it at least, in the real environment",
-        ]
-    return lines

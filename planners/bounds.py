@@ -4,9 +4,14 @@ Symbols: ``D = D_sup(pi_b, pi)``, the largest importance ratio of a policy ``pi`
 ``pi_b``; ``L_R``, ``L_P`` the local losses under data of ``pi_b``; ``K_V`` a Lipschitz constant of the latent
 value function; ``gamma`` the discount. An episode ends in a state of value zero. A model that may be wrong about
 *when* adds ``gamma V_max L_D``, with ``L_D = E |1[terminated] - D̄(phi(s), a, phi(s'))|`` and ``V_max`` the largest
-absolute latent value. Where ``D̄`` depends on the next latent, what follows a step is ``(1 - D̄(z, a, z')) V̄(z')``,
-and ``K_V`` must be a Lipschitz constant of *that* in ``z'``, too: a constant ``V̄`` alone would make it 0, whatever the
-ends at the latents that the model dreams of.
+absolute latent value at ``phi(s')``. Where ``D̄`` depends on the next latent, what follows a step is
+``(1 - D̄(z, a, z')) V̄(z')``, and ``K_V`` must be a Lipschitz constant of *that* in ``z'``, too: a constant ``V̄`` alone
+would make it 0, whatever the ends at the latents that the model dreams of.
+
+An episode that a time limit cuts off would have gone on from ``s'``, where ``|V - V̄|`` is at most
+``B = max |r| / (1 - gamma) + V_max``. So each cut adds ``gamma B`` to the error of its step: summed over an episode
+that is the tail ``(gamma D)^T B``, and under the stationary distribution of the process that begins anew after a cut
+it keeps the proof of Theorem 2.
 
 Every function works on floats; a bound whose assumption fails is ``None``, never a number.
 """
@@ -19,20 +24,31 @@ from typing import NamedTuple
 
 
 class LocalLosses(NamedTuple):
-    """``L_R``, ``L_P`` (and ``L_D``) in true metrics, under one distribution of states and actions."""
+    """``L_R``, ``L_P`` (and ``L_D``) in true metrics, and the share of steps that are cut off, under one
+    distribution of states and actions."""
 
     reward: float
     transition: float
     termination: float = 0.0
+    cut: float = 0.0
 
 
-def model_error(losses: LocalLosses, gamma: float, K_V: float, V_max: float = 0.0) -> dict[str, float]:  # noqa: N803
-    """The terms of ``L_R + gamma K_V L_P (+ gamma V_max L_D)`` by name, so that the dominating one can be told."""
-    return {
-        "reward": losses.reward,
-        "transition": gamma * K_V * losses.transition,
-        "termination": gamma * V_max * losses.termination,
-    }
+def error_weights(gamma: float, K_V: float, V_max: float = 0.0, beyond: float = 0.0) -> LocalLosses:  # noqa: N803
+    """What each local loss counts in the error of the model; ``beyond`` is ``B``, see above."""
+    return LocalLosses(1.0, gamma * K_V, gamma * V_max, gamma * beyond)
+
+
+def model_error(
+    losses: LocalLosses,
+    gamma: float,
+    K_V: float,  # noqa: N803
+    V_max: float = 0.0,  # noqa: N803
+    beyond: float = 0.0,
+) -> dict[str, float]:
+    """The terms of ``L_R + gamma K_V L_P (+ gamma V_max L_D + gamma B cut)`` by name, so that the dominating one can
+    be told."""
+    weights = error_weights(gamma, K_V, V_max, beyond)
+    return {name: weight * loss for name, weight, loss in zip(weights._fields, weights, losses, strict=True)}
 
 
 def inflation(D: float, gamma: float) -> float | None:  # noqa: N803
@@ -109,34 +125,28 @@ def representation(error: float, D: float, gamma: float, p: float) -> float | No
     return None if bound is None else 2.0 / p * bound
 
 
-def value_lipschitz(K_R: float, K_P: float, gamma: float) -> float | None:  # noqa: N803
-    """``K_R / (1 - gamma K_P)``, a Lipschitz constant of the latent value function; ``None`` unless
-    ``gamma K_P < 1``.
+def value_lipschitz(K_R: float, K_P: float, gamma: float, K_D: float = 0.0, V_max: float = 0.0) -> float | None:  # noqa: N803
+    """``(K_R + gamma (1 + K_P) K_D V_max) / (1 - gamma K_P)``, a Lipschitz constant of the latent value function;
+    ``None`` unless ``gamma K_P < 1``.
+
+    As ``V̄(z) = R̄(z) + gamma E[(1 - D̄(z, z')) V̄(z')]``, between two latents at distance 1 the reward differs by ``K_R``;
+    for the same ``z'`` the ends differ by ``K_D``, worth ``K_D V_max``; and what follows a step is
+    ``(K_V + K_D V_max)``-Lipschitz in ``z'``, which differs by ``K_P``. Without ends it is the paper's
+    ``K_R / (1 - gamma K_P)``.
 
     Args:
         K_R: Lipschitz constant of the latent reward *under pi̅*: it includes how ``pi̅`` changes with ``z``.
         K_P: the same of the latent transition, in W1.
         gamma: discount.
+        K_D: the same of the probability of an end, in each of its two latents.
+        V_max: largest absolute latent value.
     """
-    return K_R / (1.0 - gamma * K_P) if gamma * K_P < 1.0 else None
-
-
-def hoeffding_radius(largest: float, samples: int, p: float) -> float:
-    """What to add to a mean of ``samples`` independent values in ``[0, largest]`` so that the expectation is below
-    the sum with probability at least ``1 - p`` (Hoeffding 1963). Steps of one trajectory are not independent:
-    use whole trajectories as samples where it matters.
-
-    Raises:
-        ValueError: no sample, a negative ``largest``, or ``p`` outside (0, 1).
-    """
-    if samples < 1 or largest < 0.0 or not 0.0 < p < 1.0:
-        raise ValueError(f"samples={samples}, largest={largest}, p={p}: at least 1, at least 0, and within (0, 1)")
-    return largest * math.sqrt(math.log(1.0 / p) / (2.0 * samples))
+    return (K_R + gamma * (1.0 + K_P) * K_D * V_max) / (1.0 - gamma * K_P) if gamma * K_P < 1.0 else None
 
 
 def largest_C(gamma: float) -> float:  # noqa: N802
     """The largest neighborhood constant (exclusive) for which ``D < 1/gamma`` follows from ``D <= C``."""
-    return 1.0 / gamma
+    return 1.0 / gamma if gamma > 0.0 else math.inf
 
 
 def largest_gamma(C: float) -> float:  # noqa: N802, N803

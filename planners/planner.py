@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,13 +15,15 @@ from torch import Tensor
 from torchrl.data import TensorSpec
 
 from planners.agent import Agent
-from planners.certificates import Certificate, Lipschitz, certify
+from planners.certificates import Certificate, certify
 from planners.diagnosis import diagnosis
 from planners.dream import Behavior, Dream
-from planners.evidence import Policies, Settings, gather, gather_from_start
+from planners.evidence import Settings
 from planners.experience import add_advantages
+from planners.gathering import Policies, gather
 from planners.ground import Ground
 from planners.guards import build_neighborhood
+from planners.lipschitz import Given
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
@@ -111,7 +112,7 @@ class Planner:
             self._measure("dream", grounded, latent, metrics)
         self._measure("neighborhood", behavior, latent, metrics)
         if certify and self.learns_model:
-            metrics |= {f"certificate/{key}": value for key, value in self._certify(batch).metrics().items()}
+            metrics |= {f"certificate/{key}": value for key, value in self._certify(batch, progress).metrics().items()}
         return metrics
 
     @property
@@ -125,7 +126,7 @@ class Planner:
         return "model" in self.ground.optimizers.roles
 
     def certify_update(
-        self, batch: TensorDictBase, episodes: TensorDictBase, progress: float, lipschitz: Lipschitz | None = None
+        self, batch: TensorDictBase, episodes: TensorDictBase, progress: float, given: Given | None = None
     ) -> Certificate:
         """Improves once on ``batch``, and certifies that on whole episodes that the update did not see.
 
@@ -134,30 +135,20 @@ class Planner:
             episodes: transitions ``[M]`` of the current policy, one whole episode after the other, with ``episode``
                 and ``step``.
             progress: share of training whose learning rates the update has.
-            lipschitz: Lipschitz constants that are known; estimated if ``None``.
+            given: Lipschitz constants that are known; estimated if ``None``.
         """
-        settings = self.certificate
         self.improve(batch, progress)
-        walk = episodes.unsqueeze(0)
-        policies = self._policies(walk["logits"])
-        count = int(episodes["episode"].max()) + 1
-        evidence = gather(
-            self.agent.world_model, policies, walk, self.gamma, self.C, settings.p, settings.horizon, lipschitz, count
-        )
-        if self.dream is not None:
-            start = gather_from_start(self.agent.world_model, policies, episodes, evidence, settings.horizon)
-            evidence = replace(evidence, from_start=start)
-        return certify(evidence)
+        return self._certify(episodes.unsqueeze(0), progress, given)
 
-    def _certify(self, batch: TensorDictBase) -> Certificate:
-        """The certificate of the last update, on the batch ``[N, T]`` that it learnt from."""
-        settings = self.certificate
-        policies = self._policies(batch["logits"])
-        evidence = gather(self.agent.world_model, policies, batch, self.gamma, self.C, settings.p, settings.horizon)
-        return certify(evidence)
+    def dreams_at(self, progress: float) -> bool:
+        """Whether an update has a dream when ``progress`` in [0, 1] of the training is done."""
+        return self.dream is not None and self.dream.beta(progress) > 0.0
 
-    def _policies(self, behavior: Tensor) -> Policies:
-        return Policies(behavior, self.agent.heads if self.dream is None else self.start_heads, self.agent.heads)
+    def _certify(self, batch: TensorDictBase, progress: float, given: Given | None = None) -> Certificate:
+        """The certificate of the last update, on a batch ``[N, T]`` or whole episodes ``[1, M]``: see ``gather``."""
+        start = self.start_heads if self.dreams_at(progress) else None
+        policies = Policies(batch["logits"], start, self.agent.heads)
+        return certify(gather(self.agent.world_model, policies, batch, self.gamma, self.C, self.certificate, given))
 
     @torch.no_grad()
     def encode(self, observation: Tensor) -> Tensor:
