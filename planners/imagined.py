@@ -75,14 +75,16 @@ def improvement(before: Imagined, after: Imagined, units: int, p: float) -> Impr
 
     Args:
         before, after: dreams from the same ``units x k`` latents, those of a unit one after the other.
-        units: independent groups of starts. A group's mean is one sample in ``[-m, m]``, with ``m`` the largest
-            absolute gain of a start.
+        units: independent groups of starts. A group's mean gain is one sample between two returns' largest difference
+            and its negative, of all that were imagined and 0: the gains themselves may all be 0 by chance, as two
+            policies that hardly differ seldom act differently on the same random numbers.
         p: the radius fails with at most this probability.
     """
-    gain = (after.rewards - before.rewards).sum(1)
+    first, second = before.rewards.sum(1), after.rewards.sum(1)
     tail = after.beyond.abs() + before.beyond.abs()
-    width = 2.0 * float((gain.abs() + tail).max())
-    return Improvement(float(gain.mean()), float(tail.mean()), hoeffding_radius(width, units, p))
+    returns = torch.cat((first, second, torch.zeros_like(first[:1])))
+    width = 2.0 * float(returns.max() - returns.min()) + float(tail.max())
+    return Improvement(float((second - first).mean()), float(tail.mean()), hoeffding_radius(width, units, p))
 
 
 def bellman_residual(world_model: WorldModel, heads: Heads, latent: Tensor, gamma: float) -> float:

@@ -49,8 +49,15 @@ def test_the_improvement_pays_for_its_tail_and_for_chance() -> None:
     after = Imagined(torch.tensor([[1.0, 2.0], [0.0, 0.0], [3.0, 2.0], [-1.0, -1.0]]), torch.tensor([2.0, 0, 0, 0]))
     found = improvement(before, after, units=2, p=0.1)
     assert found.mean == pytest.approx((3 + 0 + 5 - 2) / 4) and found.tail == pytest.approx((3 + 1 + 1 + 1) / 4)
-    assert found.radius == pytest.approx(hoeffding_radius(12.0, 2, 0.1)), "each gain lies between -6 and 6"
+    width = 2 * (5.0 - -2.0) + 3.0
+    assert found.radius == pytest.approx(hoeffding_radius(width, 2, 0.1)), "returns from -2 to 5, a tail of up to 3"
     assert found.lower == pytest.approx(found.mean - found.tail - found.radius)
+
+
+def test_gains_that_are_seldom_seen_leave_a_radius() -> None:
+    """Two policies that hardly differ act alike on the same random numbers, all 200 times: no proof that it is so."""
+    same = Imagined(torch.full((200, 1), 7.0), torch.zeros(200))
+    assert improvement(same, same, units=200, p=0.05).radius == pytest.approx(hoeffding_radius(14.0, 200, 0.05))
 
 
 @pytest.mark.parametrize("growth", [20.0, 1e30])
