@@ -22,7 +22,9 @@ from world_models.contract import WorldModel
 STATES = 128
 #: Pairs that are closer than this share of the largest distance tell rounding errors apart, not states.
 _CLOSE = 1e-4
-#: What a given constant may fall below an estimate by: an estimate's own rounding.
+#: What rounding may add to a difference, as a share of what is subtracted: no slope may come of that.
+_ROUNDING = 1e-6
+#: What a given constant may fall below an estimate by: distances are rounded, too.
 _SLACK = 0.99
 
 
@@ -112,18 +114,24 @@ def estimate_lipschitz(
     value = heads(z).value
     K_D, K_follows = _slopes_of_what_follows(world_model, heads, z, a, z_next)
     return Lipschitz(
-        K_R=steepest((reward[:, None] - reward).abs()),
-        K_P=steepest(_distances(following)),
+        K_R=steepest((reward[:, None] - reward).abs(), reward.abs()),
+        K_P=steepest(_distances(following), following.flatten(1).abs().sum(1)),
         K_D=K_D,
-        K_V=max(steepest((value[:, None] - value).abs()), K_follows),
+        K_V=max(steepest((value[:, None] - value).abs(), value.abs()), K_follows),
     )
 
 
-def _slopes(latent: Tensor) -> Callable[[Tensor], float]:
-    """The largest ratio of differences ``[M, M]`` to the distances of latents ``[M, *]``; 0 if all are merged."""
+def _slopes(latent: Tensor) -> Callable[[Tensor, Tensor], float]:
+    """The largest ratio of differences ``[M, M]`` of values of some sizes to the distances of latents ``[M, *]``; 0 if
+    all are merged."""
     distance = _distances(latent)
     far = distance > _CLOSE * distance.max()
-    return lambda between: float((between[far] / distance[far]).max()) if far.any() else 0.0
+
+    def steepest(between: Tensor, sizes: Tensor) -> float:
+        sure = (between - _ROUNDING * sizes.max()).clamp(min=0.0)
+        return float((sure[far] / distance[far]).max()) if far.any() else 0.0
+
+    return steepest
 
 
 def _slopes_of_what_follows(
@@ -140,7 +148,7 @@ def _slopes_of_what_follows(
     steepest, follows = _slopes(next_latent), (1.0 - ends) * value
 
     def from_own(function: Tensor) -> float:
-        return steepest((function.diagonal()[:, None] - function).abs())
+        return steepest((function.diagonal()[:, None] - function).abs(), function.abs())
 
     return from_own(ends), from_own(follows)
 

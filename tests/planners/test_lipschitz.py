@@ -67,6 +67,20 @@ def test_expectation_under_the_policy(agent: Agent) -> None:
         torch.testing.assert_close(following[m], mean)
 
 
+def test_rounding_is_no_slope() -> None:
+    """A reward, and an end, that are the same everywhere: their constants are 0, and a user may say so."""
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.3), hidden=8)
+    with torch.no_grad():
+        agent.world_model.reward_net.weight.zero_()
+        agent.world_model.reward_net.bias.fill_(49.7)
+        agent.heads.actor.weight.normal_()
+    latent = torch.randn(200, 4) * 10.0 ** torch.linspace(-4, 0, 200)[:, None]
+    action = torch.zeros(200, dtype=torch.long)
+    found = estimate_lipschitz(agent.world_model, agent.heads, latent, action, latent)
+    assert (found.K_R, found.K_D) == (0.0, 0.0)
+
+
 ESTIMATE = Lipschitz(K_R=0.5, K_P=0.4, K_D=0.1, K_V=2.0)
 
 
