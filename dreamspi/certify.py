@@ -22,7 +22,7 @@ from dreamspi.errors import UserError
 from dreamspi.evaluate import restore
 from dreamspi.options import check_json, read_options
 from dreamspi.run_directory import write_atomically
-from planners.lipschitz import Given
+from planners.lipschitz import Given, Refuted
 from planners.planner import Planner
 
 HELP = """\
@@ -114,9 +114,7 @@ def certify(options: Options) -> int:
     env.close()
     try:
         certificate = planner.certify_update(batch, episodes, progress, given)
-    except ValueError as error:  # given constants that the data refute
-        if given is None:
-            raise
+    except Refuted as error:
         raise UserError(str(error)) from error
     result = {key: cfg.choices[key] for key in ("env", "world_model", "planner")} | {"seed": cfg.seed}
     result |= {"checkpoint": str(path), "env_steps": info["step"], "progress": progress}
@@ -142,7 +140,7 @@ def given_constants(options: Options, gamma: float) -> Given | None:
     given = Given(options.K_R, options.K_P, options.K_D)
     try:
         given.check(gamma)
-    except ValueError as error:
+    except Refuted as error:
         raise UserError(str(error)) from error
     return given
 

@@ -65,7 +65,7 @@ def gather(
         given: Lipschitz constants that are known; estimated if ``None``.
 
     Raises:
-        ValueError: an empty batch, or given constants that can't be true.
+        ValueError: an empty batch; ``Refuted``, given constants that can't be true.
     """
     if 0 in batch.shape:  # numel of an empty TensorDict is 1
         raise ValueError("a certificate needs data: the batch is empty")

@@ -28,6 +28,10 @@ _ROUNDING = 1e-6
 _SLACK = 0.99
 
 
+class Refuted(ValueError):
+    """A constant that the user vouches for, and that can't be true, or of which the theory can make nothing."""
+
+
 class Given(NamedTuple):
     """Constants that the user vouches for, each *under the policies* before and after a dream (so they include how
     these change with ``z``): of the reward, of the transition in W1, and of the probability of an end, the last in
@@ -38,12 +42,12 @@ class Given(NamedTuple):
     K_D: float
 
     def check(self, gamma: float) -> None:
-        """Raises ``ValueError`` for what is no constant, or with which the theory can do nothing."""
+        """Raises ``Refuted`` for what is no constant, or with which the theory can do nothing."""
         for name, value in self._asdict().items():
             if not (math.isfinite(value) and value >= 0.0):
-                raise ValueError(f"{name}={value}: a Lipschitz constant is a finite number, at least 0")
+                raise Refuted(f"{name}={value}: a Lipschitz constant is a finite number, at least 0")
         if not self.K_P * gamma < 1.0:
-            raise ValueError(
+            raise Refuted(
                 f"K_P={self.K_P}: with gamma={gamma} the theory asks for K_P < 1/gamma = {1 / gamma:.4g}; "
                 "leave K_R, K_P and K_D out to use lower estimates instead"
             )
@@ -72,12 +76,12 @@ class Lipschitz:
         latent value.
 
         Raises:
-            ValueError: constants that ``Given.check`` refuses, or below the estimates, and so provably false.
+            Refuted: constants that ``Given.check`` refuses, or below the estimates, and so provably false.
         """
         given.check(gamma)
         for name, value in given._asdict().items():
             if value < _SLACK * getattr(self, name):
-                raise ValueError(
+                raise Refuted(
                     f"{name}={value}: two states of the data show that it is at least {getattr(self, name):.4g}"
                 )
         K_V = value_lipschitz(given.K_R, given.K_P, gamma, given.K_D, V_max)
