@@ -89,7 +89,7 @@ def _bound(bound: Bound, what: str) -> str:
         return f"      absent  {what}\n              {bound.verdict}"
     terms = sorted(bound.terms.items(), key=lambda term: -term[1])
     shares = ", ".join(f"{name} {share:.0%}" for name, share in terms if share >= 0.005)
-    possible = f"{'smallest' if bound.promises else 'largest'} possible: {bound.possible:.4g}"
+    possible = f"{'worst' if bound.promises else 'largest'} seen: {bound.possible:.4g}"
     return (
         f"  {bound.value:>10.4g}  {what}\n"
         f"              {bound.verdict} ({possible}); probability {bound.probability:.0%}; {shares}"
