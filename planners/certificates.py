@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from planners.assumptions import ALL, INITIAL, INITIAL_BOTH, INITIAL_START, STEP_BOTH, STEP_START, Assumption, check
-from planners.bounds import inflation, largest_C, largest_gamma
-from planners.evidence import Evidence, ModelError, PolicyEvidence
+from planners.bounds import inflation, largest_C, largest_gamma, representation
+from planners.evidence import Evidence, ModelError
 
 
 class Bound(NamedTuple):
@@ -131,13 +131,14 @@ def certify(evidence: Evidence) -> Certificate:
 def _errors(e: Evidence) -> dict[str, ModelError | None]:
     """What each bound is made of; ``None`` where something was not measured, or has no finite form."""
     end, start = e.end, e.start
-    step = _inflated(end, end.step, e.gamma)
-    step_start = None if start is None else _inflated(start, start.step, e.gamma)
+    leaving = inflation(end.D_sup, e.gamma)
+    step = _times(end.step, leaving)
+    step_start = None if start is None else _times(start.step, inflation(start.D_sup, e.gamma))
     initial_start = None if start is None else start.initial
     zeta, zeta_initial = _sum(step, step_start), _sum(end.initial, initial_start)
     return {
         "value_difference": step,
-        "value_difference_by_length": _inflated(end, end.episode, e.gamma),
+        "value_difference_by_length": _times(end.episode, leaving),
         "value_difference_initial": end.initial,
         "dreamer_difference": step_start,
         "dreamer_difference_initial": initial_start,
@@ -145,12 +146,11 @@ def _errors(e: Evidence) -> dict[str, ModelError | None]:
         "zeta_initial": zeta_initial,
         "promised": zeta if e.episodes is None else None,
         "promised_initial": zeta_initial,
-        "representation": None if step is None else step.times(2.0 / e.p),
+        "representation": _times(end.step, representation(1.0, end.D_sup, e.gamma, e.p)),
     }
 
 
-def _inflated(policy: PolicyEvidence, error: ModelError | None, gamma: float) -> ModelError | None:
-    factor = inflation(policy.D_sup, gamma)
+def _times(error: ModelError | None, factor: float | None) -> ModelError | None:
     return None if error is None or factor is None else error.times(factor)
 
 
