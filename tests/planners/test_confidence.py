@@ -44,9 +44,9 @@ def test_a_mean_over_steps_covers(share: float, long: int) -> None:
 
 
 def test_a_mean_over_steps_by_hand() -> None:
-    found = mean_over_steps([1.0, 2.0], [2, 4], 10.0, 0.1)
+    found = mean_over_steps([1.0, 2.0] * 50, [2, 4] * 50, 1.0, 0.1)
     assert found.mean == pytest.approx(0.5)
-    assert found.radius == pytest.approx(min(10.0 * 4 * math.sqrt(math.log(10) / 4) / 3, 9.5))
+    assert found.radius == pytest.approx(4 / 3 * math.sqrt(math.log(10) / 200)), "wider by the longest over the mean"
     equal = mean_over_steps([1.0] * 50, [5] * 50, 2.0, 0.1)
     assert equal.radius == pytest.approx(hoeffding_radius(2.0, 50, 0.1)), "units of one length: the plain radius"
     assert mean_over_steps([1.0], [1], 1.0, 0.1).upper == 1.0, "never above the largest"
