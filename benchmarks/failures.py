@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dreamspi.envs.maze_mdp import RIGHT, UP, MazeMDP
-from planners.finite import FiniteMDP, best_in_neighborhood, importance_ratios
+from planners.finite.mdp import FiniteMDP, best_in_neighborhood, importance_ratios
 
 FORWARD, JUMP = range(2)
 GOAL, ABYSS, PROMISE = 10.0, -10.0, 20.0

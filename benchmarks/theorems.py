@@ -19,8 +19,8 @@ from benchmarks import theorem_pictures
 from benchmarks.failures import best_latent_policy, dream_beyond_the_data, finite_maze, lower_corridor, merge
 from dreamspi.envs.maze_mdp import build_maze
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
-from planners.finite import improve_in_neighborhood, random_mdp
-from planners.finite_theorems import Comparison, Setting, random_case
+from planners.finite.mdp import improve_in_neighborhood, random_mdp
+from planners.finite.theorems import Comparison, Setting, random_case
 
 DEFAULTS = {"out": "", "cases": "1000", "seed": "0"}
 CONSTANTS = (1.05, 1.1, 1.2, 1.5, 1.9)

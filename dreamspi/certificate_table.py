@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from planners.assumptions import Assumption
-from planners.certificates import Bound, Certificate
-from planners.confidence import Estimate
-from planners.evidence import Evidence, PolicyEvidence
+from planners.certificates.assumptions import Assumption
+from planners.certificates.certificate import Bound, Certificate
+from planners.certificates.confidence import Estimate
+from planners.certificates.evidence import Evidence, PolicyEvidence
 
 MARKS = {True: "holds", False: "FAILS", None: "open"}
 

@@ -22,7 +22,7 @@ from dreamspi.errors import UserError
 from dreamspi.evaluate import restore
 from dreamspi.options import check_json, read_options
 from dreamspi.run_directory import write_atomically
-from planners.lipschitz import Given, Refuted
+from planners.certificates.lipschitz import Given, Refuted
 from planners.planner import Planner
 
 HELP = """\

@@ -15,15 +15,15 @@ from torch import Tensor
 from torchrl.data import TensorSpec
 
 from planners.agent import Agent
-from planners.certificates import Certificate, certify
+from planners.certificates.certificate import Certificate, certify
+from planners.certificates.evidence import Settings
+from planners.certificates.gathering import Policies, gather
+from planners.certificates.lipschitz import Given
 from planners.diagnosis import diagnosis
 from planners.dream import Behavior, Dream
-from planners.evidence import Settings
 from planners.experience import add_advantages
-from planners.gathering import Policies, gather
 from planners.ground import Ground
 from planners.guards import build_neighborhood
-from planners.lipschitz import Given
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel

@@ -18,8 +18,8 @@ from benchmarks.failures import (
 )
 from benchmarks.theorems import CONSTANTS, LIPSCHITZ, THEOREMS, main, number
 from dreamspi.envs.maze_mdp import RIGHT, UP, build_maze
-from planners.finite import FiniteMDP
-from planners.finite_bounds import Abstraction
+from planners.finite.bounds import Abstraction
+from planners.finite.mdp import FiniteMDP
 
 
 def test_it_prints_both_tables_and_draws(tmp_path, capsys):
@@ -141,7 +141,7 @@ def test_once_collapsed_the_losses_see_nothing():
     for name in ("upper_choice", "lower_choice"):
         sometimes_up[maze.names.index(name), [UP, RIGHT]] = 0.1, 0.9
     losses = [world.losses(mdp.episodes(policy).distribution, policy) for policy in (right, sometimes_up)]
-    assert losses[0] == pytest.approx((0.0, 0.0, 0.0))
+    assert losses[0] == pytest.approx((0.0, 0.0, 0.0, 0.0))
     # One step in seven is at a choice, one of ten of these goes up: upper pays 5.3, lower -47.3, the model says -5.3.
     assert losses[1].reward == pytest.approx(0.1 / 7 * (0.8 * 10.515 + 0.2 * 42.060), abs=1e-3)
     assert losses[1].transition == pytest.approx(0.1 / 7 * (0.8 * 0.2 + 0.2 * 0.8))

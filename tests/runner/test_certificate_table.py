@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dreamspi.certificate_table import BOUNDS, told
-from planners.assumptions import ALL
-from planners.certificates import certify
-from planners.evidence import Evidence
-from tests.planners.test_certificates import END, EVIDENCE
+from planners.certificates.assumptions import ALL
+from planners.certificates.certificate import certify
+from planners.certificates.evidence import Evidence
+from tests.planners.certificates.test_certificate import END, EVIDENCE
 
 FACTS = {"env": "maze", "world_model": "deterministic", "planner": "dreamspi", "seed": 0}
 FACTS |= {"checkpoint": "x", "env_steps": 10, "progress": 0.5, "dreams": True}

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from dreamspi.certify import parse_options, progress_at
 from dreamspi.cli import main
 from dreamspi.errors import UserError
-from planners.assumptions import ALL
+from planners.certificates.assumptions import ALL
 from tests.runner.support import rows, trained
 
 QUICK = ["episodes=6", "num_envs=3", "horizon=5"]
@@ -96,7 +96,7 @@ def test_progress_is_where_the_checkpoint_stands() -> None:
 
 
 def test_a_dream_that_diverges_is_told(runs: dict[str, Path], capsys: pytest.CaptureFixture, monkeypatch) -> None:
-    monkeypatch.setattr("planners.gathering.paired", lambda *_: (None, None))
+    monkeypatch.setattr("planners.certificates.gathering.paired", lambda *_: (None, None))
     assert main(["certify", f"run={runs['dreamspi']}", *QUICK]) == 0
     told = capsys.readouterr().out
     assert "dreamt      diverges" in told and "fails: the dreamt improvement is possible" in told

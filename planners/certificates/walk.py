@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from planners.evidence import PARTS
+from planners.certificates.evidence import PARTS
 from world_models.contract import WorldModel
 
 

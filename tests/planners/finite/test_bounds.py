@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.stats import wasserstein_distance
 
-from planners.bounds import LocalLosses
-from planners.finite import FiniteMDP, random_mdp, random_policy
-from planners.finite_bounds import Abstraction, kantorovich, random_abstraction, random_metric, wasserstein
+from planners.certificates.bounds import LocalLosses
+from planners.finite.bounds import Abstraction, kantorovich, random_abstraction, random_metric, wasserstein
+from planners.finite.mdp import FiniteMDP, random_mdp, random_policy
 
 seeds = st.integers(0, 2**32 - 1)
 same_each_time = settings(max_examples=60, deadline=None, derandomize=True)

@@ -15,13 +15,13 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from planners.agent import Heads
-from planners.bounds import error_weights
-from planners.confidence import Estimate, mean, mean_over_steps
-from planners.evidence import PARTS, Episodes, Evidence, ModelError, PolicyEvidence, Settings
-from planners.imagined import Imagined, bellman_residual, imagined, improvement, paired
-from planners.lipschitz import Given, estimate_lipschitz
+from planners.certificates.bounds import error_weights
+from planners.certificates.confidence import Estimate, mean, mean_over_steps
+from planners.certificates.evidence import PARTS, Episodes, Evidence, ModelError, PolicyEvidence, Settings
+from planners.certificates.imagined import Imagined, bellman_residual, imagined, improvement, paired
+from planners.certificates.lipschitz import Given, estimate_lipschitz
+from planners.certificates.walk import Walk, walk_through
 from planners.neighborhood import measure
-from planners.walk import Walk, walk_through
 from world_models.contract import WorldModel
 
 #: States of the data from which the dream's improvement is measured, where there are no whole episodes.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from planners.agent import Heads
-from planners.bounds import value_lipschitz
+from planners.certificates.bounds import value_lipschitz
 from world_models.contract import WorldModel
 
 #: States between which constants are estimated: all pairs of them.

@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from planners.bounds import inflation, largest_C, largest_gamma
-from planners.evidence import Evidence, PolicyEvidence
+from planners.certificates.bounds import inflation, largest_C, largest_gamma
+from planners.certificates.evidence import Evidence, PolicyEvidence
 
 #: The bounds, by name. ``Certificate`` says what each is.
 STEP = ("value_difference", "value_difference_by_length", "representation")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from planners.bounds import LocalLosses
-from planners.confidence import Estimate
-from planners.imagined import Improvement
-from planners.lipschitz import Lipschitz
+from planners.certificates.bounds import LocalLosses
+from planners.certificates.confidence import Estimate
+from planners.certificates.imagined import Improvement
+from planners.certificates.lipschitz import Lipschitz
 
 #: What makes the error of a model, by name: see ``bounds.model_error``.
 PARTS = LocalLosses._fields

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import block_diag, csr_array
 
-from planners.bounds import LocalLosses, value_lipschitz
-from planners.finite import FiniteMDP
+from planners.certificates.bounds import LocalLosses, value_lipschitz
+from planners.finite.mdp import FiniteMDP
 
 
 def wasserstein(p: np.ndarray, q: np.ndarray, metric: np.ndarray) -> np.ndarray:

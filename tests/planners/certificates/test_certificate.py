@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from planners.assumptions import ALL
-from planners.certificates import Certificate, certify
-from planners.confidence import Estimate
-from planners.evidence import Episodes, Evidence, ModelError, PolicyEvidence
-from planners.imagined import Improvement
-from planners.lipschitz import Lipschitz
+from planners.certificates.assumptions import ALL
+from planners.certificates.certificate import Certificate, certify
+from planners.certificates.confidence import Estimate
+from planners.certificates.evidence import Episodes, Evidence, ModelError, PolicyEvidence
+from planners.certificates.imagined import Improvement
+from planners.certificates.lipschitz import Lipschitz
 from tests.planners.test_planner import started
 
 

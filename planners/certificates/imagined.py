@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from planners.agent import Heads
-from planners.confidence import hoeffding_radius
+from planners.certificates.confidence import hoeffding_radius
 from world_models.contract import WorldModel
 
 #: Latents beyond this are soon no numbers: the dream diverges.

@@ -11,13 +11,13 @@ import torch
 from tensordict import TensorDict
 
 from planners.agent import Agent
-from planners.certificates import certify
-from planners.confidence import mean, mean_over_steps
-from planners.evidence import Evidence, Settings
-from planners.gathering import Policies, gather
-from planners.lipschitz import Given
+from planners.certificates.certificate import certify
+from planners.certificates.confidence import mean, mean_over_steps
+from planners.certificates.evidence import Evidence, Settings
+from planners.certificates.gathering import Policies, gather
+from planners.certificates.lipschitz import Given
+from planners.certificates.walk import walk_through
 from planners.neighborhood import measure
-from planners.walk import walk_through
 from tests.planners.linear_model import LinearModel, experience
 
 SETTINGS = Settings(p=0.05, horizon=4)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from planners.agent import Agent
-from planners.confidence import hoeffding_radius
-from planners.imagined import Imagined, bellman_residual, imagined, improvement, paired
+from planners.certificates.confidence import hoeffding_radius
+from planners.certificates.imagined import Imagined, bellman_residual, imagined, improvement, paired
 from tests.planners.linear_model import LinearModel
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planners.bounds import LocalLosses, episodic_value_difference, model_error, value_difference
-from planners.finite import FiniteMDP, importance_ratios, random_mdp, random_neighbor, random_policy
-from planners.finite_bounds import Abstraction, random_abstraction, wasserstein
-from planners.finite_theorems import Case, Comparison, Setting, random_case
+from planners.certificates.bounds import LocalLosses, episodic_value_difference, model_error, value_difference
+from planners.finite.bounds import Abstraction, random_abstraction, wasserstein
+from planners.finite.mdp import FiniteMDP, importance_ratios, random_mdp, random_neighbor, random_policy
+from planners.finite.theorems import Case, Comparison, Setting, random_case
 
 p = 0.1
 CASES = 300

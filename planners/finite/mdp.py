@@ -2,7 +2,7 @@
 
 A policy is a table ``[S, A]`` of probabilities. Values come from linear systems and hold to about 1e-12 of the
 largest value. Theorem 1 of Deep SPI (arXiv 2510.12312) is ``improve_in_neighborhood``; what compares an MDP with a
-latent model of it stands in ``planners/finite_bounds.py``.
+latent model of it stands in ``planners/finite/bounds.py``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from planners.agent import Agent
-from planners.lipschitz import Given, Lipschitz, estimate_lipschitz, under_policy
+from planners.certificates.lipschitz import Given, Lipschitz, estimate_lipschitz, under_policy
 from tests.planners.linear_model import LinearModel
 
 

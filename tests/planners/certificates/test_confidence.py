@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from planners.confidence import hoeffding_radius, mean, mean_over_steps
+from planners.certificates.confidence import hoeffding_radius, mean, mean_over_steps
 
 
 def test_hoeffdings_radius_covers() -> None:

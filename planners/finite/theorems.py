@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planners.bounds import model_error, representation, safe_improvement, value_difference
-from planners.finite import importance_ratios, random_mdp, random_neighbor, random_policy
-from planners.finite_bounds import Abstraction, random_abstraction
+from planners.certificates.bounds import model_error, representation, safe_improvement, value_difference
+from planners.finite.bounds import Abstraction, random_abstraction
+from planners.finite.mdp import importance_ratios, random_mdp, random_neighbor, random_policy
 
 
 class Comparison(NamedTuple):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from planners.bounds import (
+from planners.certificates.bounds import (
     LocalLosses,
     episodic_value_difference,
     error_weights,

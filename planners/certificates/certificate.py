@@ -11,9 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from planners.assumptions import ALL, INITIAL, INITIAL_BOTH, INITIAL_START, STEP_BOTH, STEP_START, Assumption, check
-from planners.bounds import inflation, largest_C, largest_gamma, representation
-from planners.evidence import Evidence, ModelError
+from planners.certificates.assumptions import (
+    ALL,
+    INITIAL,
+    INITIAL_BOTH,
+    INITIAL_START,
+    STEP_BOTH,
+    STEP_START,
+    Assumption,
+    check,
+)
+from planners.certificates.bounds import inflation, largest_C, largest_gamma, representation
+from planners.certificates.evidence import Evidence, ModelError
 
 
 class Bound(NamedTuple):

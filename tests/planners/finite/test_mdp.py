@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from dreamspi.envs.maze_mdp import UP, MazeMDP, build_maze
-from planners.finite import (
+from planners.finite.mdp import (
     FiniteMDP,
     best_in_neighborhood,
     importance_ratios,
