@@ -15,12 +15,11 @@ from tensordict import TensorDictBase
 from dreamspi.building import make_env, make_planner, refusals
 from dreamspi.certificate_table import told
 from dreamspi.collection import Collection
-from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
 from dreamspi.evaluate import restore
-from dreamspi.options import check_json, read_options
+from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.certificates.lipschitz import Given, Refuted
 from planners.planner import Planner
@@ -76,19 +75,13 @@ def parse_options(words: list[str]) -> Options:
         UserError: an unknown key, a wrong type or range, or no ``run``.
     """
     options = read_options(words, Options, "which run is to be certified?")
-    for key in ("episodes", "num_envs", "horizon"):
-        if getattr(options, key) < 1:
-            raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
+    check_playing(options, "episodes", "num_envs", "horizon")
     if not 0.0 < options.p < 0.5:
         raise UserError(f"p={options.p}: must be a probability above 0 and below 1/2.")
     if options.progress is not None and not 0.0 <= options.progress <= 1.0:
         raise UserError(f"progress={options.progress}: must be a share of the training, from 0 to 1.")
     if len({k is None for k in (options.K_R, options.K_P, options.K_D)}) == 2:
         raise UserError("K_R, K_P and K_D: give all three, or none of them.")
-    if options.seed < 0:
-        raise UserError(f"seed={options.seed}: must be at least 0.")
-    check_device_name(options.device)
-    check_json(options.json)
     return options
 
 

@@ -14,12 +14,11 @@ from tensordict import TensorDict, TensorDictBase
 from dreamspi import dream_film, dream_picture
 from dreamspi.building import make_env, make_planner, refusals
 from dreamspi.certify import finite
-from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
 from dreamspi.evaluate import restore
-from dreamspi.options import check_json, read_options
+from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.dream_quality import Agreement, Calibration, DreamQuality, agree, judge, typical_distance
 from planners.open_loop import open_loop, returns_to_the_end, window_returns
@@ -80,13 +79,7 @@ def parse_options(words: list[str]) -> Options:
         UserError: an unknown key, a wrong type or range, or no ``run``.
     """
     options = read_options(words, Options, "which run's world model is to dream?")
-    for key in ("horizon", "episodes", "num_envs"):
-        if getattr(options, key) < 1:
-            raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
-    if options.seed < 0:
-        raise UserError(f"seed={options.seed}: must be at least 0.")
-    check_device_name(options.device)
-    check_json(options.json)
+    check_playing(options, "horizon", "episodes", "num_envs")
     return options
 
 

@@ -16,12 +16,11 @@ from torchrl.envs import ExplorationType, set_exploration_type
 
 from dreamspi.building import make_env, make_planner, refusals
 from dreamspi.checkpoints import CheckpointStore, Damaged, load
-from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.envs.base import VectorEnv
 from dreamspi.envs.memory import carrying
 from dreamspi.errors import UserError
-from dreamspi.options import check_json, read_options
+from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.planner import Planner
 
@@ -69,13 +68,7 @@ def parse_options(words: list[str]) -> Options:
         UserError: an unknown key, a wrong type or range, or no ``run``.
     """
     options = read_options(words, Options, "which run is to be evaluated?")
-    for key in ("episodes", "num_envs"):
-        if getattr(options, key) < 1:
-            raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
-    check_device_name(options.device)
-    check_json(options.json)
-    if options.seed < 0:
-        raise UserError(f"seed={options.seed}: must be at least 0.")
+    check_playing(options, "episodes", "num_envs")
     return options
 
 

@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from dreamspi.config import check_device_name
 from dreamspi.errors import UserError, unknown
 from dreamspi.overrides import parse
 
@@ -45,6 +46,18 @@ def _converted(key: str, value: Any, hint: Any) -> Any:
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise UserError(f"{key}={value}: must be {_CALLED[wanted]}.")
     return value
+
+
+def check_playing(options: Any, *counts: str) -> None:
+    """Raises unless what every command that plays takes is in order: ``counts`` at least 1, ``seed``, ``device``,
+    ``json``."""
+    for key in counts:
+        if getattr(options, key) < 1:
+            raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
+    if options.seed < 0:
+        raise UserError(f"seed={options.seed}: must be at least 0.")
+    check_device_name(options.device)
+    check_json(options.json)
 
 
 def check_json(json: str | None) -> None:

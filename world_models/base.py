@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from torchrl.data import TensorSpec, Unbounded
 
 from world_models.contract import WorldModel
-from world_models.costs import Cost, SmoothL1, coupling_distance, draw
+from world_models.costs import Cost, SmoothL1, draw
 from world_models.encoders import build_encoder
 from world_models.heads import BernoulliTermination, RewardHead, TerminationHead, TwoHotReward
 from world_models.penalties import GradientPenalty, Penalty
@@ -106,19 +106,6 @@ class LatentModel(WorldModel):
             for key, function in slopes.items():
                 losses[key] = losses[key] + self.penalty(function, latent, len(self.latent_spec.shape))
         return TensorDict(losses, batch_size=action.shape)
-
-    @torch.no_grad()
-    def local_distances(
-        self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
-    ) -> TensorDict:
-        """Per-transition errors in true metrics, each ``[...]``; without gradient."""
-        ended = self.termination(latent, action, next_latent)
-        distances = {
-            "transition": coupling_distance(self.transition(latent, action), next_latent),
-            "reward": (reward - self.reward(latent, action)).abs(),
-            "termination": (terminated.to(ended.dtype) - ended).abs(),
-        }
-        return TensorDict(distances, batch_size=action.shape)
 
     def target(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
         """The target for ``phi(s')``, ``[..., *latent_shape]``, as the chosen ``target`` has it."""

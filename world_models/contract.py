@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torchrl.data import TensorSpec
 
+from world_models.costs import coupling_distance
 from world_models.segments import encode_transitions
 
 LOCAL_LOSSES = ("transition", "reward", "termination")
@@ -121,7 +122,7 @@ class WorldModel(nn.Module, ABC):
         unified utility weighs each transition by its own importance ratio.
         """
 
-    @abstractmethod
+    @torch.no_grad()
     def local_distances(
         self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
     ) -> TensorDict:
@@ -131,6 +132,13 @@ class WorldModel(nn.Module, ABC):
         upper bound of W1), ``reward`` is ``|r - R̄|``, ``termination`` is ``|1[terminated] - D̄|``.
         Unlike a training loss these may be compared between models of the same latent space.
         """
+        ended = self.termination(latent, action, next_latent)
+        distances = {
+            "transition": coupling_distance(self.transition(latent, action), next_latent),
+            "reward": (reward - self.reward(latent, action)).abs(),
+            "termination": (terminated.to(ended.dtype) - ended).abs(),
+        }
+        return TensorDict(distances, batch_size=action.shape)
 
     def target(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
         """What the transition is trained towards: ``phi(s')`` with its gradient, unless a model chooses

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torchrl.data import TensorSpec
 
 from world_models.contract import ImaginedStep, WorldModel
-from world_models.costs import coupling_distance
 from world_models.distributions import Vote
 
 
@@ -91,19 +90,6 @@ class Ensemble(WorldModel):
         transitions = (latent, action, reward, next_latent, terminated)
         losses = [member.local_losses(*transitions) for member in self._each()]
         return torch.stack(losses).mean(0)
-
-    @torch.no_grad()
-    def local_distances(
-        self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
-    ) -> TensorDict:
-        """Errors of the vote in true metrics, ``[...]``."""
-        ended = self.termination(latent, action, next_latent)
-        distances = {
-            "transition": coupling_distance(self.transition(latent, action), next_latent),
-            "reward": (reward - self.reward(latent, action)).abs(),
-            "termination": (terminated.to(ended.dtype) - ended).abs(),
-        }
-        return TensorDict(distances, batch_size=action.shape)
 
     def target(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
         """As the first member has it."""
