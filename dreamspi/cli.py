@@ -1,4 +1,4 @@
-"""The ``dreamspi`` command: train, evaluate, certify, dream, check, list.
+"""The ``dreamspi`` command: train, study, report, evaluate, certify, dream, check, list.
 
 Nothing heavy is imported before it is needed: help and lists answer at once.
 """
@@ -31,6 +31,8 @@ usage: dreamspi <command> [key=value ...]
 
 commands:
   train      Train an agent.           dreamspi train env=minatar/breakout planner=deepspi seed=1
+  study      Train many, to compare.   dreamspi study name=first env=[maze] planner=[ppo,deepspi] seeds=3
+  report     What the study found.     dreamspi report studies/<name>
   evaluate   Play whole games with it. dreamspi evaluate run=runs/<name> episodes=100 video=true
   certify    What theory promises.     dreamspi certify run=runs/<name>
   dream      Is the model right?       dreamspi dream run=runs/<name> video=true
@@ -100,6 +102,17 @@ def _train(words: list[str]) -> int:
     return train(config, resume=config.resume is not None)
 
 
+def _study(words: list[str]) -> int:
+    from dreamspi.study import help_text, study
+
+    if _wants_help(words) or not words:
+        print(help_text(), end="")
+        return 0 if words else EXIT_USER_ERROR
+    from dreamspi.studies.request import read
+
+    return study(read(words))
+
+
 def _module(name: str) -> Command:
     """The command in ``dreamspi/<name>.py``: its ``HELP``, and a function of its own name that takes the words."""
 
@@ -124,7 +137,8 @@ def _list(words: list[str]) -> int:
 
 COMMANDS: dict[str, Command] = {
     "train": _train,
-    **{name: _module(name) for name in ("evaluate", "certify", "dream", "check")},
+    "study": _study,
+    **{name: _module(name) for name in ("report", "evaluate", "certify", "dream", "check")},
     "list": _list,
 }
 

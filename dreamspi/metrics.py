@@ -102,6 +102,12 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return columns, [dict(zip(columns, line, strict=True)) for line in lines[1:] if len(line) == len(columns)]
 
 
+def read_last_row(path: Path) -> dict[str, str]:
+    """The last whole row of a ``metrics.csv``, as text; empty before the first."""
+    _, rows = read_table(path)
+    return rows[-1] if rows else {}
+
+
 def make_logger(run: RunDirectory, config: DictConfig) -> Logger | None:
     """The TorchRL logger of a configuration.
 

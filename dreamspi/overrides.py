@@ -30,6 +30,12 @@ def parse(overrides: Iterable[str]) -> list[Override]:
     return parsed
 
 
+def quoted(value: object) -> str:
+    """A text in Hydra's grammar, whatever characters it has."""
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
 def is_hydra(override: Override) -> bool:
     """True for Hydra's own keys (``hydra.sweep.dir=...``), which are Hydra's to check."""
     return override.key_or_group.split(".")[0].split("/")[0] == "hydra"

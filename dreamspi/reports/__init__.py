@@ -1,0 +1,1 @@
+"""Reports: what a study found, with its statistics, tables, figures and one HTML page."""

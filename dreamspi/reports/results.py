@@ -1,0 +1,157 @@
+"""A study's finished trainings in memory: what every statistic, table and figure of a report is made from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dreamspi.config import load
+from dreamspi.errors import UserError
+from dreamspi.metrics import STEP, read_table
+from dreamspi.studies.design import Cell, settings
+from dreamspi.studies.store import State, Study
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished training.
+
+    Attributes:
+        cell: which one.
+        settings: its configuration, by dotted key; without what no result depends on.
+        summary: its ``summary.json``.
+        curves: its ``metrics.csv``, numbers, one column a metric, indexed by environment steps.
+    """
+
+    cell: Cell
+    settings: dict[str, Any]
+    summary: dict[str, Any]
+    curves: pd.DataFrame
+
+    @property
+    def score(self) -> float:
+        """What it is judged by: the exact value of the final policy where the environment knows it (the maze), the
+        mean raw return of the last 100 whole games of training anywhere else; NaN if no game ended."""
+        score = self.summary.get("maze_value", self.summary.get("return_last"))
+        return float("nan") if score is None else float(score)
+
+    @property
+    def score_curve(self) -> pd.Series:
+        """The same while training, by environment steps; NaN before the first game ended."""
+        name = "maze_value" if "maze_value" in self.curves else "train/return"
+        if name not in self.curves:
+            return pd.Series(float("nan"), index=self.curves.index, name=name)
+        return self.curves[name]
+
+    @property
+    def seconds(self) -> pd.Series:
+        """Seconds of collecting and learning, by environment steps."""
+        return self.curves["time/seconds"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study has found so far.
+
+    Attributes:
+        name: the study's.
+        path: its directory.
+        runs: the finished trainings, in the order in which they were asked for.
+        failed: why, by cell id, of the ones that failed.
+        unfinished: cell ids of all others.
+    """
+
+    name: str
+    path: Path
+    runs: tuple[Result, ...]
+    failed: dict[str, str]
+    unfinished: tuple[str, ...]
+
+    @cached_property
+    def environments(self) -> tuple[str, ...]:
+        """Of the finished trainings, in order."""
+        return tuple(dict.fromkeys(run.cell.env for run in self.runs))
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """Of the finished trainings, in order."""
+        return tuple(dict.fromkeys(run.cell.arm for run in self.runs))
+
+    def of(self, env: str | None = None, arm: str | None = None) -> list[Result]:
+        """The trainings in an environment, of an arm, or both."""
+        return [run for run in self.runs if env in (None, run.cell.env) and arm in (None, run.cell.arm)]
+
+    def differences(self) -> pd.DataFrame:
+        """Every setting in which two arms differ in some environment: one row a setting, one column an arm.
+
+        A setting that depends on the environment too is told for the first one in which arms differ. An arm that does
+        not have it shows None.
+        """
+        by_arm: dict[str, dict[str, Any]] = {}
+        for arm in self.arms:
+            for run in self.of(arm=arm):
+                for key, value in run.settings.items():
+                    by_arm.setdefault(arm, {}).setdefault(key, {})[run.cell.env] = value
+        rows = {}
+        for key in sorted({key for found in by_arm.values() for key in found} - {"seed"}):
+            for env in self.environments:
+                values = {arm: by_arm[arm].get(key, {}).get(env) for arm in self.arms if self.of(env, arm)}
+                if len({repr(value) for value in values.values()}) > 1:
+                    rows[key] = values
+                    break
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(self.arms), dtype=object)
+
+
+def read_results(path: str | Path) -> Results:
+    """The results of the study in a directory.
+
+    Raises:
+        UserError: no study is there, or no training of it is finished.
+    """
+    study = Study.open(path)
+    runs, failed, unfinished = [], {}, []
+    for cell in study.cells.values():
+        state = study.state(cell)
+        if state is State.FINISHED:
+            runs.append(_read(study, cell))
+        elif state is State.FAILED:
+            failed[cell.id] = str(study.outcome(cell).get("reason"))
+        else:
+            unfinished.append(cell.id)
+    if not runs:
+        raise UserError(
+            f"{path}: no training of this study is finished ({len(failed)} failed, {len(unfinished)} not run to their "
+            f"end), so there is nothing to report. Run it: dreamspi study name={study.path.name}"
+        )
+    return Results(study.path.resolve().name, study.path, tuple(runs), failed, tuple(unfinished))
+
+
+def _read(study: Study, cell: Cell) -> Result:
+    path = study.run_directory(cell)
+    summary = study.summary(cell)
+    if summary is None:
+        raise UserError(f"{path / 'summary.json'}: can't be read.")
+    columns, rows = read_table(path / "metrics.csv")
+    table = pd.DataFrame(rows, columns=columns).replace("", "nan").astype(float)
+    table = table.set_index(table.pop(STEP).astype(int)) if columns else table
+    return Result(cell, settings(load(path)), summary, table)
+
+
+def metric(runs: Iterable[Result], name: str) -> list[pd.Series]:
+    """The curve of a metric in each training that logged it; rows without it left out.
+
+    Raises:
+        UserError: none logged it; the message has the nearest names that were.
+    """
+    runs = list(runs)
+    found = [run.curves[name].dropna() for run in runs if name in run.curves]
+    if not found:
+        close = difflib.get_close_matches(name, {column for run in runs for column in run.curves}, n=3)
+        raise UserError(f"{name}: no training logged this metric.{f' Near: {chr(44).join(close)}.' if close else ''}")
+    return found

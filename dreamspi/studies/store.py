@@ -1,0 +1,196 @@
+"""A study's directory: which trainings it has, and how far each of them is; all of it read from files.
+
+::
+
+    studies/<name>/
+      study.yaml            every cell that was ever asked for, with the words that make it
+      runs/<cell>/          ordinary run directories
+      logs/<cell>.log       what the training said
+      outcomes/<cell>.json  how it last ended
+      locks/                held while a training, or the study, is at work
+      report/               what `dreamspi report` makes
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dreamspi.config import compose
+from dreamspi.errors import UserError, nearest
+from dreamspi.run_directory import write_atomically
+from dreamspi.studies.design import Cell, settings
+
+
+class State(StrEnum):
+    """How far a training is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+class Study:
+    """A study on disk.
+
+    Args:
+        path: its directory; use ``open`` or ``create``.
+        cells: its trainings.
+    """
+
+    def __init__(self, path: Path, cells: Iterable[Cell]) -> None:
+        self.path = path
+        self.cells = {cell.id: cell for cell in cells}
+        self.stop = path / "locks" / "stop"
+
+    @classmethod
+    def open(cls, path: str | Path) -> Study:
+        """The study in a directory.
+
+        Raises:
+            UserError: there is none.
+        """
+        path = Path(path)
+        file = path / "study.yaml"
+        if not file.is_file():
+            others = sorted(f.parent.name for f in path.parent.glob("*/study.yaml"))
+            close = nearest(path.name, others) or others[:3]
+            hint = f" Studies there: {', '.join(close)}." if close else ""
+            raise UserError(f"{path}: no such study, there is no {file.name} in it.{hint}")
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            cells = [Cell(**{**entry, "overrides": tuple(entry["overrides"])}) for entry in content["cells"]]
+        except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+            raise UserError(f"{file}: not a study's, or damaged: {error}") from error
+        return cls(path, cells)
+
+    @classmethod
+    def extend(cls, path: Path, cells: Iterable[Cell]) -> Study:
+        """The study in ``path`` with these cells added, made if there is none. Nothing is written: see ``save``.
+
+        Raises:
+            UserError: the directory is something else's, or holds the same trainings with other settings.
+        """
+        if not (path / "study.yaml").exists():
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise UserError(f"{path}: exists already and is not a study's. Choose another name=.")
+            return cls(path, cells)
+        study = cls.open(path)
+        known = {(cell.env, cell.arm, cell.seed): cell for cell in study.cells.values()}
+        for cell in cells:
+            before = known.get((cell.env, cell.arm, cell.seed))
+            if before is not None and before.id != cell.id:
+                raise UserError(_another(path, before, cell))
+            study.cells[cell.id] = cell
+        return study
+
+    def save(self) -> None:
+        """Writes ``study.yaml``."""
+        for folder in ("runs", "logs", "outcomes", "locks"):
+            (self.path / folder).mkdir(parents=True, exist_ok=True)
+        entries = [{**cell._asdict(), "overrides": list(cell.overrides)} for cell in self.cells.values()]
+        write_atomically(self.path / "study.yaml", yaml.safe_dump({"cells": entries}, sort_keys=False))
+
+    # ------------------------------------------------------------------ one cell
+
+    def run_directory(self, cell: Cell) -> Path:
+        """Where its training writes."""
+        return self.path / "runs" / cell.id
+
+    def log(self, cell: Cell) -> Path:
+        """What its training said."""
+        return self.path / "logs" / f"{cell.id}.log"
+
+    def outcome(self, cell: Cell) -> dict[str, Any]:
+        """How it last ended: ``exit_code`` and ``reason``; empty if it has not, or well."""
+        try:
+            return json.loads((self.path / "outcomes" / f"{cell.id}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def write_outcome(self, cell: Cell, exit_code: int, reason: str) -> None:
+        """For ``outcome``."""
+        content = json.dumps({"exit_code": exit_code, "reason": reason}, indent=2) + "\n"
+        write_atomically(self.path / "outcomes" / f"{cell.id}.json", content)
+
+    def summary(self, cell: Cell) -> dict[str, Any] | None:
+        """The summary of its training; None before its end."""
+        try:
+            return json.loads((self.run_directory(cell) / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether its training came to its end."""
+        return (self.run_directory(cell) / "summary.json").is_file()  # written at once, and last
+
+    def state(self, cell: Cell) -> State:
+        """How far it is, whoever runs it."""
+        if self.finished(cell):
+            return State.FINISHED
+        if self.is_locked(cell.id):
+            return State.RUNNING
+        if self.outcome(cell):
+            return State.FAILED
+        return State.INTERRUPTED if self.run_directory(cell).exists() else State.WAITING
+
+    def states(self) -> dict[str, State]:
+        """Of every cell, by its id."""
+        return {cell.id: self.state(cell) for cell in self.cells.values()}
+
+    # ------------------------------------------------------------------ locks
+
+    def is_locked(self, name: str) -> bool:
+        """Whether some process, of this study's command or left over from an earlier one, holds the lock."""
+        path = self.path / "locks" / name
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    @contextmanager
+    def locked(self, name: str, wait: bool) -> Iterator[int]:
+        """Holds a lock within; yields its file descriptor: a process that inherits it holds the lock as well, so that
+        a training is never started twice, even where what started it was killed.
+
+        Raises:
+            UserError: it is held, and ``wait`` is false.
+        """
+        path = self.path / "locks" / name
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                holder = path.read_text(encoding="utf-8").strip() or "another process"
+                raise UserError(f"{self.path}: at work already, in {holder}.") from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _another(path: Path, before: Cell, now: Cell) -> str:
+    """What to tell where one training was asked for with two settings."""
+    then, here = (settings(compose(cell.overrides)) for cell in (before, now))
+    differing = sorted(key for key in then.keys() | here.keys() if then.get(key) != here.get(key))
+    what = f"{path}: holds env={now.env}, arm {now.arm}, seed {now.seed} with other settings: "
+    if not differing:
+        return what + "it was made by another version of DreamSPI. Choose another name=."
+    shown = "; ".join(f"{key} is {then.get(key)} there, {here.get(key)} here" for key in differing[:3])
+    return f"{what}{shown}{'; ...' if len(differing) > 3 else ''}. Choose another name=."
