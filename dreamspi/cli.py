@@ -37,7 +37,7 @@ commands:
   certify    What theory promises.     dreamspi certify run=runs/<name>
   dream      Is the model right?       dreamspi dream run=runs/<name> video=true
   check      Try out a world model.    dreamspi check <world_model> [env=...]
-  list       Show what there is.       dreamspi list [envs|world_models|planners|experiments|loggers]
+  list       Show what there is.       dreamspi list [envs|world_models|planners|studies|...]
 
 options:
   --help     This text; after a command, all about that command.

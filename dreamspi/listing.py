@@ -5,7 +5,7 @@ from __future__ import annotations
 from dreamspi.catalogue import ANY_NAME, env_names, first_comment, options, outside
 from dreamspi.errors import unknown
 
-HELP = "usage: dreamspi list [envs|world_models|planners|experiments|loggers]\n"
+HELP = "usage: dreamspi list [envs|world_models|planners|experiments|loggers|studies|launchers]\n"
 #: What may be listed, and the configuration group it is.
 KINDS = {
     "envs": "env",
@@ -13,6 +13,8 @@ KINDS = {
     "planners": "planner",
     "experiments": "experiment",
     "loggers": "logger",
+    "studies": "study",
+    "launchers": "launcher",
 }
 
 

@@ -19,9 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from torchrl.record.loggers import CSVLogger, Logger, TensorboardLogger
 
 from dreamspi.errors import UserError
+from dreamspi.metrics_file import STEP, read_table
 from dreamspi.run_directory import RunDirectory, write_atomically
-
-STEP = "env_steps"
 
 
 class MetricWriter:
@@ -87,25 +86,6 @@ class MetricWriter:
         lines = [_line(self.columns)] if self.columns else []
         lines += [_line(row.get(column, "") for column in self.columns) for row in rows]
         write_atomically(self.path, "".join(lines))
-
-
-def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The columns and whole rows of a ``metrics.csv``, as text; a last row cut short by a kill is left out."""
-    if not path.exists():
-        return [], []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    lines = list(csv.reader(io.StringIO(whole)))
-    if not lines:
-        return [], []
-    columns = lines[0]
-    return columns, [dict(zip(columns, line, strict=True)) for line in lines[1:] if len(line) == len(columns)]
-
-
-def read_last_row(path: Path) -> dict[str, str]:
-    """The last whole row of a ``metrics.csv``, as text; empty before the first."""
-    _, rows = read_table(path)
-    return rows[-1] if rows else {}
 
 
 def make_logger(run: RunDirectory, config: DictConfig) -> Logger | None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-from dreamspi.metrics import STEP, read_table
+from dreamspi.metrics_file import STEP, read_table
 from dreamspi.run_directory import RunDirectory, write_atomically
 
 Table = dict[str, np.ndarray]

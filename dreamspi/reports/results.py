@@ -13,7 +13,7 @@ import pandas as pd
 
 from dreamspi.config import load
 from dreamspi.errors import UserError
-from dreamspi.metrics import STEP, read_table
+from dreamspi.metrics_file import STEP, read_table
 from dreamspi.studies.design import Cell, settings
 from dreamspi.studies.store import State, Study
 

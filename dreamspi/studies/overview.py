@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dreamspi.metrics import STEP, read_last_row
+from dreamspi.metrics_file import STEP, read_last_row
 from dreamspi.studies.design import Cell
 from dreamspi.studies.store import State, Study
 

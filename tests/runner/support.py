@@ -19,7 +19,7 @@ from torchrl.checkpoint import StateDictCheckpointAdapter
 
 from dreamspi.checkpoints import CheckpointStore, load
 from dreamspi.config import compose
-from dreamspi.metrics import read_table
+from dreamspi.metrics_file import read_table
 from dreamspi.train import train
 
 ROOT = Path(__file__).parents[2]

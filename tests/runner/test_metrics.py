@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dreamspi.config import compose
 from dreamspi.errors import UserError
-from dreamspi.metrics import MetricWriter, read_table
+from dreamspi.metrics import MetricWriter
+from dreamspi.metrics_file import read_table
 from dreamspi.run_directory import RunDirectory
 from tests.runner.support import configured
 

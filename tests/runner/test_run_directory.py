@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dreamspi.config import load
 from dreamspi.errors import UserError
-from dreamspi.metrics import read_table
+from dreamspi.metrics_file import read_table
 from dreamspi.run_directory import PACKAGES, RunDirectory, write_atomically
 from tests.runner.support import configured, trained
 
