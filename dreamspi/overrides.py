@@ -165,6 +165,8 @@ def check_type(key: str, value: Any, default: Any) -> None:
         return  # an interpolation: known only when it is resolved
     if value is None and "." in key:
         return  # null switches a part off; whether it may is its constructor's to say
+    if isinstance(default, str) and isinstance(value, dict) and "_target_" in value:
+        return  # a class in the place of a name; whether it may is the reader's to say
     expected = ""
     if isinstance(default, bool):
         if not isinstance(value, bool):

@@ -17,7 +17,7 @@ from torchrl.data import TensorSpec, Unbounded
 
 from world_models.contract import WorldModel
 from world_models.costs import Cost, SmoothL1, draw
-from world_models.encoders import build_encoder
+from world_models.encoders import Choice, build_encoder
 from world_models.heads import BernoulliTermination, RewardHead, TerminationHead, TwoHotReward
 from world_models.penalties import GradientPenalty, Penalty
 from world_models.targets import StopGradient, Target
@@ -33,7 +33,7 @@ class LatentModel(WorldModel):
     Args:
         observation_spec: spec of one observation, without batch dimensions.
         num_actions: size of the discrete action set.
-        encoder: name of the encoder (``encoders.build_encoder``).
+        encoder: name of the encoder, or what builds it (``encoders.build_encoder``).
         network: builds the transition network from the latent shape.
         reward: reward head, built as ``reward(latent_shape, num_actions)``.
         termination: termination head, built likewise.
@@ -52,7 +52,7 @@ class LatentModel(WorldModel):
         observation_spec: TensorSpec,
         num_actions: int,
         network: Callable[[Sequence[int]], Network],
-        encoder: str = "auto",
+        encoder: Choice = "auto",
         reward: Part = TwoHotReward,
         termination: Part = BernoulliTermination,
         target: Part = StopGradient,
@@ -71,7 +71,7 @@ class LatentModel(WorldModel):
         self.penalty = penalty or GradientPenalty(0.0)
         self.reward_lipschitz = self.reward_head.lipschitz
 
-    def build_encoder(self, name: str) -> nn.Module:
+    def build_encoder(self, name: Choice) -> nn.Module:
         """Builds ``phi`` and sets ``latent_spec``."""
         encoder = build_encoder(name, self.observation_spec)
         self.latent_spec = Unbounded(encoder.latent_shape, dtype=torch.float32)

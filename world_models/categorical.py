@@ -12,7 +12,7 @@ from torchrl.data import OneHot, TensorSpec
 
 from world_models.base import LatentModel, Part, event
 from world_models.costs import Cost, CrossEntropy
-from world_models.encoders import build_encoder
+from world_models.encoders import Choice, build_encoder
 from world_models.one_hots import Sampling, StraightThrough
 from world_models.transition import PlainNetwork
 
@@ -72,7 +72,7 @@ class CategoricalModel(LatentModel):
             **parts,
         )
 
-    def build_encoder(self, name: str) -> nn.Module:
+    def build_encoder(self, name: Choice) -> nn.Module:
         """Builds ``phi`` and sets ``latent_spec`` to one-hots."""
         body = build_encoder(name, self.observation_spec)
         variables, classes = self._shape

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -180,16 +181,22 @@ def suggest_encoder(spec: TensorSpec) -> str:
     return "mlp"
 
 
-def build_encoder(name: str, observation_spec: TensorSpec) -> Encoder:
-    """Builds an encoder by name.
+#: An encoder's name, or what builds one from the spec of an observation: a class, in YAML a ``_partial_`` of it.
+Choice = str | Callable[[TensorSpec], Encoder]
+
+
+def build_encoder(name: Choice, observation_spec: TensorSpec) -> Encoder:
+    """Builds an encoder.
 
     Args:
-        name: ``nature_cnn``, ``small_cnn``, ``mlp``, or ``auto``, which lets the observation decide.
+        name: ``nature_cnn``, ``small_cnn``, ``mlp``, or ``auto``, which lets the observation decide; or what builds it.
         observation_spec: spec of one observation, without batch dimensions.
 
     Raises:
         ValueError: unknown name, or an observation that the named encoder cannot take.
     """
+    if callable(name):
+        return _tried(name(observation_spec), observation_spec)
     allowed = ("auto", *ENCODERS)
     shape = tuple(observation_spec.shape)
     if name not in allowed:
@@ -219,3 +226,21 @@ def build_encoder(name: str, observation_spec: TensorSpec) -> Encoder:
             f"Allowed: {', '.join(allowed)}."
         )
     return ENCODERS[name](observation_spec)
+
+
+def _tried(encoder: Encoder, observation_spec: TensorSpec) -> Encoder:
+    """An encoder that nobody here knows, if it can take an observation."""
+    shape = list(observation_spec.shape)
+    try:
+        found = list(encoder(observation_spec.zero()).shape)
+    except (RuntimeError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"world_model.encoder={type(encoder).__name__}: can't take an observation of shape {shape} "
+            f"({observation_spec.dtype}): {error}"
+        ) from error
+    if found != list(encoder.latent_shape):
+        raise ValueError(
+            f"world_model.encoder={type(encoder).__name__}: makes latents of shape {found}, but its latent_shape is "
+            f"{list(encoder.latent_shape)}."
+        )
+    return encoder

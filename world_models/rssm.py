@@ -24,7 +24,7 @@ from torchrl.modules import Delta, DreamerV3BlockGRUCell, DreamerV3MLP
 from world_models.base import LatentModel, Part, event
 from world_models.costs import Cost, KLBalance
 from world_models.distributions import SideBySide
-from world_models.encoders import Encoder, build_encoder
+from world_models.encoders import Choice, Encoder, build_encoder
 from world_models.recurrent import RecurrentModel
 from world_models.targets import Gradient
 
@@ -114,7 +114,7 @@ class RSSM(RecurrentModel, LatentModel):
 
     encode = RecurrentModel.encode
 
-    def build_encoder(self, name: str) -> nn.Module:
+    def build_encoder(self, name: Choice) -> nn.Module:
         """Builds ``phi`` and sets ``latent_spec``."""
         encoder = RSSMEncoder(build_encoder(name, self.observation_spec), *self._sizes)
         self.latent_spec = Unbounded(sum(encoder.sizes), dtype=torch.float32)

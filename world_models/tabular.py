@@ -14,6 +14,7 @@ from torchrl.data import OneHot, TensorSpec
 
 from world_models.base import LatentModel, Part
 from world_models.costs import Cost, CrossEntropy
+from world_models.encoders import Choice
 from world_models.heads import RewardHead, RewardLoss, TerminationHead, likelihood_loss
 from world_models.numbering import build_numbering
 from world_models.one_hots import straight_through
@@ -176,7 +177,7 @@ class TabularModel(LatentModel):
             **parts,
         )
 
-    def build_encoder(self, name: str) -> nn.Module:
+    def build_encoder(self, name: Choice) -> nn.Module:
         """Builds numbering and ``phi``, and sets ``latent_spec`` to a one-hot."""
         del name
         classes, observations, margin = self._sizes

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 from torchrl.data import Binary, Bounded, Categorical, OneHot, Unbounded
 
 from tests.world_models.support import observation_spec, observations
-from world_models.encoders import build_encoder, suggest_encoder
+from world_models.encoders import MLP, NatureCNN, build_encoder, suggest_encoder
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,19 @@ def test_refusals_name_key_value_shape_and_what_is_allowed(name, spec):
     assert f"world_model.encoder={name}" in message
     assert str(list(spec.shape)) in message
     assert "nature_cnn, small_cnn, mlp" in message
+
+
+def test_a_class_in_the_place_of_a_name():
+    encoder = build_encoder(partial(MLP, latent=5), Unbounded((6,)))
+    assert encoder.latent_shape == (5,) and encoder(torch.zeros(2, 6)).shape == (2, 5)
+
+
+def test_a_class_that_does_not_suit():
+    with pytest.raises(
+        ValueError, match=r"world_model.encoder=NatureCNN: can't take an observation of shape \[1, 5, 8\]"
+    ):
+        build_encoder(NatureCNN, Bounded(0, 255, (1, 5, 8), dtype=torch.uint8))
+    liar = nn.Linear(6, 4)
+    liar.latent_shape = (7,)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=r"latents of shape \[4\], but its latent_shape is \[7\]"):
+        build_encoder(lambda spec: liar, Unbounded((6,)))
