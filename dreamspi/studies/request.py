@@ -18,7 +18,7 @@ from dreamspi.overrides import parse, values
 from dreamspi.studies.design import Arm, Design
 
 #: What a preset may say, besides any key of `dreamspi train`, which goes under ``fixed``.
-PRESET_KEYS = ("env", "planner", "world_model", "arms", "seeds", "fixed", "threads")
+PRESET_KEYS = ("env", "planner", "world_model", "variants", "arms", "seeds", "fixed", "threads")
 #: The dimensions whose values may be listed.
 AXES = ("env", "planner", "world_model")
 #: A study's name is a directory's.
@@ -113,17 +113,18 @@ def _environments(asked: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _arms(asked: Mapping[str, Any], swept: Sequence[str]) -> tuple[Arm, ...]:
-    """Every planner x world model x swept value, and the arms that a preset names."""
+    """Every planner x world model x variant x swept value, and the arms that a preset names."""
     named = tuple(Arm(str(name), tuple(map(str, words or ()))) for name, words in (asked.get("arms") or {}).items())
     if named and not swept and not any(axis in asked for axis in ("planner", "world_model")):
         return named
     planners = _names("planner", asked.get("planner", "dreamspi"))
     models = [None] if asked.get("world_model") is None else _names("world_model", asked["world_model"])
+    variants = asked.get("variants") or {"default": ()}
     crossed = []
-    for planner, model, set_to in itertools.product(planners, models, expand(swept)):
-        words = [f"planner={planner}", *([f"world_model={model}"] if model else []), *set_to]
-        shown = [planner, *([model] if model else []), *(_short(word) for word in set_to)]
-        crossed.append(Arm(" ".join(shown), tuple(words)))
+    for planner, model, variant, set_to in itertools.product(planners, models, variants, expand(swept)):
+        words = [f"planner={planner}", *([f"world_model={model}"] if model else [])]
+        shown = [planner, model, None if variant == "default" else str(variant), *map(_short, set_to)]
+        crossed.append(Arm(" ".join(filter(None, shown)), (*words, *map(str, variants[variant] or ()), *set_to)))
     return (*crossed, *named)
 
 

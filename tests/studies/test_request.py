@@ -52,6 +52,14 @@ def test_seeds_that_are_none(typed: str) -> None:
         design(typed)
 
 
+def test_a_presets_variants_are_crossed_and_its_arms_are_not() -> None:
+    request = read(["study=maze_collapse"])
+    assert request.design is not None
+    arms = {arm.name: arm.overrides for arm in request.design.arms}
+    assert arms["ppo"] == ("planner=ppo",) and arms["deepspi lr x10"][0] == "planner=deepspi"
+    assert "deepspi alphas 1" in arms and not any(name.startswith("ppo alphas") for name in arms)
+
+
 def test_other_keys_go_to_every_training() -> None:
     assert design("total_steps=20000", "gamma=0.9", "threads=2").fixed == (
         "total_steps=20000",
