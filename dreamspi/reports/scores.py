@@ -1,0 +1,114 @@
+"""From a study's trainings to one matrix of normalized scores per arm, and what had to be left out for it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dreamspi.reports.normalization import normalized, scale, suite
+from dreamspi.reports.results import Result, Results
+
+
+class Matrix(NamedTuple):
+    """The normalized final scores of one arm.
+
+    Attributes:
+        seeds: of the rows, those that the arm has in every environment.
+        environments: of the columns, the same for every arm.
+        scores: float64 ``[seeds, environments]``, all finite.
+        runs: the trainings, row by row.
+    """
+
+    seeds: tuple[int, ...]
+    environments: tuple[str, ...]
+    scores: np.ndarray
+    runs: tuple[tuple[Result, ...], ...]
+
+
+class Scores(NamedTuple):
+    """All arms of a study in one suite, over the same environments.
+
+    Attributes:
+        environments: that every arm has a score in.
+        matrices: by arm.
+        messages: what was left out and why; one sentence each.
+    """
+
+    environments: tuple[str, ...]
+    matrices: dict[str, Matrix]
+    messages: tuple[str, ...]
+
+
+def suites(results: Results) -> tuple[str, ...]:
+    """The suites that the finished trainings are of, in order."""
+    return tuple(dict.fromkeys(suite(env) for env in results.environments))
+
+
+def scores(results: Results, of: str) -> Scores:
+    """The matrices of a suite.
+
+    An environment without a known scale is left out, and one in which some arm has no score, so that all arms are
+    averaged over the same ones. Of an arm, only seeds that it has in all of them are used: the bootstrap draws the
+    same number in each.
+
+    Args:
+        results: of the study.
+        of: the suite.
+    """
+    messages: list[str] = []
+    environments = [env for env in results.environments if suite(env) == of]
+    known = [env for env in environments if all(scale(run) for run in results.of(env))]
+    messages += [f"{env}: left out, no reference score is known for it." for env in environments if env not in known]
+    found = {(env, arm): _finite(results, env, arm, messages) for env in known for arm in results.arms}
+    arms = [arm for arm in results.arms if any(found[env, arm] for env in known)]
+    if known:
+        messages += [f"{arm}: left out, it has no score in {of}." for arm in results.arms if arm not in arms]
+    shared = []
+    for env in known:
+        lacking = [arm for arm in arms if not found[env, arm]]
+        if lacking:
+            messages.append(f"{env}: left out, {', '.join(lacking)} {_have(lacking)} no score there.")
+        else:
+            shared.append(env)
+    matrices = {}
+    for arm in arms:
+        matrix = _matrix(arm, {env: found[env, arm] for env in shared}, messages)
+        if matrix is not None:
+            matrices[arm] = matrix
+    if len(shared) == 1 and matrices:
+        messages.append(f"{shared[0]} is the only environment: intervals are over its seeds alone.")
+    return Scores(tuple(shared), matrices, tuple(messages))
+
+
+def _finite(results: Results, env: str, arm: str, messages: list[str]) -> dict[int, Result]:
+    """By seed, the trainings that have a score."""
+    found = {}
+    for run in results.of(env, arm):
+        if math.isnan(normalized(run)):
+            messages.append(f"{env}, {arm}, seed {run.cell.seed}: no game ended in training, so it has no score.")
+        else:
+            found[run.cell.seed] = run
+    return found
+
+
+def _matrix(arm: str, runs: dict[str, dict[int, Result]], messages: list[str]) -> Matrix | None:
+    if not runs:
+        return None
+    common = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
+    if not common:
+        messages.append(f"{arm}: left out, no seed of it has a score in every environment.")
+        return None
+    for env, by_seed in runs.items():
+        extra = sorted(set(by_seed) - set(common))
+        if extra:
+            numbers = ", ".join(map(str, extra))
+            messages.append(f"{env}, {arm}: seed {numbers} not used, it is missing in another environment.")
+    rows = tuple(tuple(by_seed[seed] for by_seed in runs.values()) for seed in common)
+    values = np.array([[normalized(run) for run in row] for row in rows])
+    return Matrix(tuple(common), tuple(runs), values, rows)
+
+
+def _have(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"

@@ -1,0 +1,157 @@
+"""Aggregates over environments and seeds with stratified bootstrap intervals, by rliable (Agarwal et al., 2021)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from rliable import library, metrics
+
+from dreamspi.reports.curves import Axis, held, last, thinned, xs
+from dreamspi.reports.intervals import CONFIDENCE, Curve, Interval
+from dreamspi.reports.normalization import scale
+from dreamspi.reports.results import Result, Results
+from dreamspi.reports.scores import Matrix, scores
+
+RESAMPLES = 2000
+#: Of the normalized scores of all environments and seeds; the optimality gap is the mean shortfall below 1.
+AGGREGATES: dict[str, Callable[[np.ndarray], float]] = {
+    "IQM": metrics.aggregate_iqm,
+    "median": metrics.aggregate_median,
+    "mean": metrics.aggregate_mean,
+    "optimality gap": metrics.aggregate_optimality_gap,
+}
+
+
+def aggregates(
+    results: Results, suite: str, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, dict[str, Interval]]:
+    """By arm, each of ``AGGREGATES`` over the suite's environments; what was left out, ``scores`` says.
+
+    An arm with one seed has no intervals. ``seed`` is the bootstrap's: the same results give the same numbers.
+    """
+    found = {}
+    for arm, matrix in scores(results, suite).matrices.items():
+        curve = _estimated(matrix.scores, lambda x: np.array([f(x) for f in AGGREGATES.values()]), seed, resamples)
+        found[arm] = {name: curve.at(index) for index, name in enumerate(AGGREGATES)}
+    return found
+
+
+def profiles(
+    results: Results, suite: str, taus: Sequence[float] | None = None, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Curve]:
+    """By arm, the share of trainings with a normalized score above each of ``taus`` (the curve's ``x``).
+
+    By default 101 thresholds from 0, or the lowest score below it, to 1, or the highest score above it.
+    """
+    matrices = scores(results, suite).matrices
+    if not matrices:
+        return {}
+    everything = np.concatenate([matrix.scores.ravel() for matrix in matrices.values()])
+    ends = min(everything.min(), 0.0), max(everything.max(), 1.0)
+    x = np.linspace(*ends, 101) if taus is None else np.asarray(taus, dtype=float)
+    return {
+        arm: _estimated(matrix.scores, lambda s: (s[..., None] > x).mean((0, 1)), seed, resamples)._replace(x=x)
+        for arm, matrix in matrices.items()
+    }
+
+
+def improvements(
+    results: Results, suite: str, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[tuple[str, str], Interval]:
+    """For every ordered pair of arms, the probability that a training of the first beats one of the second in the
+    same environment, mean over environments; ties count half. ``n`` is the smaller number of seeds."""
+    matrices = scores(results, suite).matrices
+    found = {}
+    for a, b in itertools.combinations(matrices, 2):
+        x, y = matrices[a].scores, matrices[b].scores
+        curve = _estimated((x, y), lambda p, q: np.array([probability_of_improvement(p, q)]), seed, resamples)
+        interval = found[a, b] = curve.at(0)
+        found[b, a] = Interval(1 - interval.estimate, 1 - interval.high, 1 - interval.low, interval.n)
+    return found
+
+
+def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> float:
+    """rliable's measure, for all environments at once: ``[n, E]`` and ``[m, E]`` -> P(x > y) + P(x = y) / 2."""
+    above = (x[:, None] > y[None]).mean((0, 1))
+    equal = (x[:, None] == y[None]).mean((0, 1))
+    return float((above + equal / 2).mean())
+
+
+def efficiency(
+    results: Results, suite: str, axis: Axis = "steps", seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Curve]:
+    """By arm, the IQM of normalized scores during training, at common environment steps or seconds.
+
+    An arm's curve begins where each of its trainings has a score, and ends where the first of them ends.
+    """
+    matrices = scores(results, suite).matrices
+    runs = [run for matrix in matrices.values() for row in matrix.runs for run in row]
+    if not runs:
+        return {}
+    if axis == "steps":
+        grid = thinned(np.unique(np.concatenate([xs(run, axis) for run in runs])))
+    else:
+        grid = np.linspace(0.0, max(last(run, axis) for run in runs), 101)
+    curves = {arm: _efficiency(matrix, axis, grid, seed, resamples) for arm, matrix in matrices.items()}
+    return {arm: curve for arm, curve in curves.items() if curve.x.size}
+
+
+def _efficiency(matrix: Matrix, axis: Axis, grid: np.ndarray, seed: int, resamples: int) -> Curve:
+    values = np.stack([[_normalized(run, axis, grid) for run in row] for row in matrix.runs])
+    whole = ~np.isnan(values).any((0, 1))
+    if not whole.any():
+        return Curve(*(np.empty(0),) * 4, np.empty(0, dtype=int))
+    curve = _estimated(values[..., whole], _iqm_at_each, seed, resamples)
+    return curve._replace(x=grid[whole])
+
+
+def _normalized(run: Result, axis: Axis, grid: np.ndarray) -> np.ndarray:
+    measure = scale(run)
+    assert measure is not None
+    known = run.score_curve.notna().to_numpy()
+    return measure.normalized(held(xs(run, axis)[known], run.score_curve.to_numpy()[known], grid))  # type: ignore
+
+
+def _iqm_at_each(values: np.ndarray) -> np.ndarray:
+    """``[seeds, environments, K]`` -> ``[K]``: rliable's IQM at each point."""
+    flat = np.sort(values.reshape(-1, values.shape[-1]), axis=0)
+    cut = len(flat) // 4
+    return flat[cut : len(flat) - cut].mean(axis=0)
+
+
+def _estimated(
+    values: np.ndarray | tuple[np.ndarray, ...], function: Callable[..., np.ndarray], seed: int, resamples: int
+) -> Curve:
+    """A function ``-> [K]`` of scores ``[seeds, environments, ...]``, or of several, with stratified intervals.
+
+    ``x`` is left as indices. No interval where one of the scores has a single seed: rliable's would have width zero.
+    """
+    parts = values if isinstance(values, tuple) else (values,)
+    estimate = np.asarray(function(*parts), dtype=float)
+    n = min(len(part) for part in parts)
+    low = high = np.full(estimate.shape, math.nan)
+    if n > 1:
+        with _seeded(seed):
+            _, ends = library.get_interval_estimates(
+                {"": list(parts) if len(parts) > 1 else parts[0]},
+                function,
+                reps=resamples,
+                confidence_interval_size=CONFIDENCE,
+            )
+        low, high = ends[""]
+    return Curve(np.arange(estimate.size), estimate, low, high, np.full(estimate.size, n))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """NumPy's global generator with a seed, and as before afterwards: rliable draws from it, whatever it is told."""
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
