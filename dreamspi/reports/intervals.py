@@ -13,6 +13,9 @@ import numpy as np
 CONFIDENCE = 0.95
 #: Below this many seeds no difference is called a win: with two, the intervals of equal arms lie apart once in three.
 FEWEST_SEEDS = 3
+#: By seeds: how often the interval of a mean holds the true one, and how often the intervals of two equal arms lie
+#: apart, in percent; 20,000 draws from a normal distribution. Skewed scores do worse: 64% and 10% with three.
+ACTUALLY = {2: (50, 33), 3: (75, 10), 4: (80, 7), 5: (84, 5), 10: (90, 2), 20: (93, 1)}
 
 
 class Interval(NamedTuple):
@@ -88,6 +91,18 @@ def verdict(a: Interval, b: Interval) -> Verdict:
     if a.low > b.high:
         return Verdict.HIGHER
     return Verdict.LOWER if a.high < b.low else Verdict.OPEN
+
+
+def caution(seeds: int) -> str:
+    """What to know before believing an interval that rests on so many seeds; empty where there is none."""
+    if seeds < 2:
+        return ""
+    covered, apart = ACTUALLY[max(n for n in ACTUALLY if n <= seeds)]
+    return (
+        f"A bootstrap over few seeds is too sure of itself: with {seeds} seeds, its 95% interval of a mean in one "
+        f"environment holds the true mean about {covered}% of the time, and the intervals of two equal arms lie apart "
+        f"in about {apart}% of comparisons."
+    )
 
 
 def number(value: float, digits: int = 3) -> str:

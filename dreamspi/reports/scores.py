@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from dreamspi.reports.results import Result, Results
 
 
 class Matrix(NamedTuple):
-    """The normalized final scores of one arm.
+    """The final scores of one arm, normalized, or whatever else was asked for.
 
     Attributes:
         seeds: of the rows, those that the arm has in every environment.
@@ -46,7 +47,7 @@ def suites(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(suite(env) for env in results.environments))
 
 
-def scores(results: Results, of: str) -> Scores:
+def scores(results: Results, of: str, value: Callable[[Result], float] = normalized) -> Scores:
     """The matrices of a suite.
 
     An environment without a known scale is left out, and one in which some arm has no score, so that all arms are
@@ -56,12 +57,13 @@ def scores(results: Results, of: str) -> Scores:
     Args:
         results: of the study.
         of: the suite.
+        value: of a training; NaN if it has none.
     """
     messages: list[str] = []
     environments = [env for env in results.environments if suite(env) == of]
-    known = [env for env in environments if all(scale(run) for run in results.of(env))]
+    known = [env for env in environments if value is not normalized or all(scale(run) for run in results.of(env))]
     messages += [f"{env}: left out, no reference score is known for it." for env in environments if env not in known]
-    found = {(env, arm): _finite(results, env, arm, messages) for env in known for arm in results.arms}
+    found = {(env, arm): _finite(results.of(env, arm), value, messages) for env in known for arm in results.arms}
     arms = [arm for arm in results.arms if any(found[env, arm] for env in known)]
     if known:
         messages += [f"{arm}: left out, it has no score in {of}." for arm in results.arms if arm not in arms]
@@ -74,7 +76,7 @@ def scores(results: Results, of: str) -> Scores:
             shared.append(env)
     matrices = {}
     for arm in arms:
-        matrix = _matrix(arm, {env: found[env, arm] for env in shared}, messages)
+        matrix = _matrix(arm, {env: found[env, arm] for env in shared}, value, messages)
         if matrix is not None:
             matrices[arm] = matrix
     if len(shared) == 1 and matrices:
@@ -82,18 +84,21 @@ def scores(results: Results, of: str) -> Scores:
     return Scores(tuple(shared), matrices, tuple(messages))
 
 
-def _finite(results: Results, env: str, arm: str, messages: list[str]) -> dict[int, Result]:
+def _finite(runs: list[Result], value: Callable[[Result], float], messages: list[str]) -> dict[int, Result]:
     """By seed, the trainings that have a score."""
     found = {}
-    for run in results.of(env, arm):
-        if math.isnan(normalized(run)):
-            messages.append(f"{env}, {arm}, seed {run.cell.seed}: no game ended in training, so it has no score.")
-        else:
+    for run in runs:
+        if math.isfinite(value(run)):
             found[run.cell.seed] = run
+        elif value is normalized:
+            where = f"{run.cell.env}, {run.cell.arm}, seed {run.cell.seed}"
+            messages.append(f"{where}: no game ended in training, so it has no score.")
     return found
 
 
-def _matrix(arm: str, runs: dict[str, dict[int, Result]], messages: list[str]) -> Matrix | None:
+def _matrix(
+    arm: str, runs: dict[str, dict[int, Result]], value: Callable[[Result], float], messages: list[str]
+) -> Matrix | None:
     if not runs:
         return None
     common = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
@@ -106,7 +111,7 @@ def _matrix(arm: str, runs: dict[str, dict[int, Result]], messages: list[str]) -
             numbers = ", ".join(map(str, extra))
             messages.append(f"{env}, {arm}: seed {numbers} not used, it is missing in another environment.")
     rows = tuple(tuple(by_seed[seed] for by_seed in runs.values()) for seed in common)
-    values = np.array([[normalized(run) for run in row] for row in rows])
+    values = np.array([[value(run) for run in row] for row in rows])
     return Matrix(tuple(common), tuple(runs), values, rows)
 
 

@@ -9,7 +9,7 @@ from rliable import metrics
 from dreamspi.reports import statistics
 from dreamspi.reports.intervals import Verdict, verdict
 from dreamspi.reports.results import Results
-from dreamspi.reports.statistics import aggregates, efficiency, improvements, probability_of_improvement, profiles
+from dreamspi.reports.statistics import aggregates, efficiency, improvements, iqm, probability_of_improvement, profiles
 from tests.reports.synthetic import EVERY, OPTIMUM, SPEEDS, STEPS, results
 
 FEW = 300
@@ -111,10 +111,12 @@ def test_profiles_count_trainings_above_a_threshold() -> None:
     assert (np.diff(whole.estimate) <= 0).all()
 
 
-def test_the_iqm_along_a_curve_is_rliables_at_each_point() -> None:
-    values = np.random.default_rng(1).normal(size=(5, 3, 4))
+@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (5, 3), (4, 57)])
+def test_the_iqm_is_rliables_at_each_point(shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(1).normal(size=(*shape, 4))
     expected = [metrics.aggregate_iqm(values[..., point]) for point in range(4)]
-    np.testing.assert_allclose(statistics._iqm_at_each(values), expected)
+    np.testing.assert_allclose(iqm(values), expected)
+    assert iqm(values[..., 0]) == pytest.approx(expected[0])
 
 
 def test_efficiency_ends_at_the_final_scores() -> None:
@@ -142,8 +144,8 @@ def test_a_suite_without_scores_gives_nothing() -> None:
 
 def test_a_win_needs_intervals_apart() -> None:
     study = maze({"ppo": [0.1, 0.2, 0.3], "deepspi": [0.25, 0.4, 0.5], "mine": [0.9, 0.91, 0.95], "two": [2.0, 2.1]})
-    iqm = {arm: found["IQM"] for arm, found in aggregates(study, "maze").items()}
-    assert verdict(iqm["deepspi"], iqm["ppo"]) is Verdict.OPEN
-    assert verdict(iqm["mine"], iqm["ppo"]) is Verdict.HIGHER
-    assert verdict(iqm["ppo"], iqm["mine"]) is Verdict.LOWER
-    assert verdict(iqm["two"], iqm["ppo"]) is Verdict.TOO_FEW
+    found = {arm: by_name["IQM"] for arm, by_name in aggregates(study, "maze").items()}
+    assert verdict(found["deepspi"], found["ppo"]) is Verdict.OPEN
+    assert verdict(found["mine"], found["ppo"]) is Verdict.HIGHER
+    assert verdict(found["ppo"], found["mine"]) is Verdict.LOWER
+    assert verdict(found["two"], found["ppo"]) is Verdict.TOO_FEW

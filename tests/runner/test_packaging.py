@@ -29,6 +29,8 @@ def test_everything_is_in_it(wheel: Path) -> None:
     assert {"dreamspi/configs/config.yaml", "planners/__init__.py", "world_models/__init__.py"} <= members
     for package in ("dreamspi", "planners", "world_models"):
         assert {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")} <= members
+    data = {str(path.relative_to(ROOT)) for path in (ROOT / "dreamspi").rglob("data/*.csv")}
+    assert data and data <= members
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"dreamspi/{path}" for path in configs} <= members
     tops = {member.partition("/")[0] for member in members if ".dist-info" not in member}

@@ -1,0 +1,219 @@
+"""What the arms reached, as tables: scores, aggregates, local losses, the maze, and which differences are wins."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dreamspi.reports import statistics
+from dreamspi.reports.facts import differences, failures, published, speed, versions
+from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, bootstrap_mean, caution, verdict
+from dreamspi.reports.normalization import KINDS, scale
+from dreamspi.reports.results import Result, Results
+from dreamspi.reports.scores import scores as matrices
+from dreamspi.reports.scores import suites
+from dreamspi.reports.table import Table, crossed, long
+
+#: The paper's losses and the metrics that measure them, in true distances on fresh data.
+LOSSES = {"L_P": "model/transition_distance", "L_R": "model/reward_distance"}
+#: Facts to stand beside ours.
+PAPER = (
+    "The paper reports for this protocol, after 10M steps (read off its figure, approximate): IQM 0.61 PPO, "
+    "0.61 DeepMDP, 0.66 DeepSPI; optimality gap 0.51, 0.51, 0.47; DreamSPI below both online methods."
+)
+#: What of the maze is told: column, key of the summary.
+MAZE = {
+    "value": "maze_value",
+    "latent distance": "maze_latent_distance",
+    "P(up), upper": "maze_up_upper",
+    "P(up), lower": "maze_up_lower",
+}
+
+
+def tables(results: Results) -> list[Table]:
+    """All that apply to a study, in the order in which a reader wants them; those of the clock are last."""
+    found = [scores(results), *(aggregates(results, suite) for suite in suites(results))]
+    found += [pairs(results), *(losses(results, name) for name in LOSSES), loss_pairs(results)]
+    found += [maze(results), published(results), differences(results), versions(results), failures(results)]
+    found += [speed(results)]
+    return [table for table in found if len(table.frame) or table.name == "failures"]
+
+
+def scores(results: Results) -> Table:
+    """Raw final scores, mean over seeds, by environment and arm."""
+    cells = _cells(results, _score)
+    notes = ["Mean of the final scores over the seeds, with a 95% bootstrap interval."]
+    if "maze" in results.environments:
+        notes.append("The maze's score is the exact value of the final policy.")
+    if results.environments != ("maze",):
+        notes.append("A score is the mean raw return of the last 100 whole games of a training.")
+    notes += _cautions(cells)
+    return Table("scores", "Final scores", _long(cells), crossed(cells, "environment"), tuple(notes))
+
+
+def aggregates(results: Results, suite: str) -> Table:
+    """IQM, median, mean and optimality gap of normalized scores in a suite, by arm: the paper's table."""
+    found = statistics.aggregates(results, suite)
+    cells = {(arm, name): interval for arm, by_name in found.items() for name, interval in by_name.items()}
+    frame = long(({"arm": arm, "aggregate": name}, interval) for (arm, name), interval in cells.items())
+    whole = matrices(results, suite)
+    kinds = {measure.kind for env in whole.environments for run in results.of(env) if (measure := scale(run))}
+    notes = [f"Over {', '.join(whole.environments)}; {KINDS[kind]}." for kind in sorted(kinds)]
+    notes += ["Higher is better but for the optimality gap. 95% stratified bootstrap intervals over seeds."]
+    notes += [PAPER] if suite == "atari_stochastic" else []
+    shown = crossed(cells, "arm")
+    return Table(f"aggregates_{suite}", f"Normalized scores, {suite}", frame, shown, (*notes, *whole.messages))
+
+
+def losses(results: Results, name: str) -> Table:
+    """``L_P`` or ``L_R``, by environment and arm, and the median over the environments of a suite."""
+    value = partial(_typical, metric=LOSSES[name])
+    cells = _cells(results, value)
+    for suite in suites(results):
+        found = matrices(results, suite, value)
+        if len(found.environments) > 1:
+            for arm, matrix in found.matrices.items():
+                cells[f"median, {suite}", arm] = statistics.median(matrix)
+    notes = [
+        f"{LOSSES[name]} on fresh data: of each training the median over its log, of these the mean over the seeds, "
+        "with a 95% bootstrap interval. Lower is better.",
+    ]
+    if any(run.summary.get("planner") == "ppo" for run in results.runs):
+        notes.append("The planner ppo never trains its model.")
+    if name == "L_P":
+        notes.append(
+            "A distance is in units of the latents: an encoder that shrinks them has a smaller one, so read it beside "
+            "model/effective_rank."
+        )
+    shown = crossed(cells, "environment")
+    return Table(f"losses_{name}", f"Local loss {name}", _long(cells), shown, (*notes, *_cautions(cells)))
+
+
+def maze(results: Results) -> Table:
+    """Exact value, distance of the choice cells' latents, and the probability of going up there, by arm."""
+    runs = {arm: results.of("maze", arm) for arm in results.arms if results.of("maze", arm)}
+    cells = {
+        (arm, column): bootstrap_mean([float(run.summary.get(key, math.nan)) for run in found])
+        for arm, found in runs.items()
+        for column, key in MAZE.items()
+    }
+    optima = sorted({float(run.summary["maze_optimum"]) for run in results.of("maze") if "maze_optimum" in run.summary})
+    notes = [f"The best policy's value is {', '.join(f'{optimum:.4f}' for optimum in optima)}."] if optima else []
+    notes += [
+        "Mean over seeds, with a 95% bootstrap interval; a distance of 0 means that the encoder merges the cells."
+    ]
+    notes += ["In the upper choice cell, up is the best action; in the lower, the worst."]
+    frame = long(({"arm": arm, "measure": column}, interval) for (arm, column), interval in cells.items())
+    return Table("maze", "The maze", frame, crossed(cells, "arm"), tuple(notes))
+
+
+def pairs(results: Results) -> Table:
+    """For every two arms, by environment and suite: what may be said of their scores' difference."""
+    found = [pair for suite in suites(results) for pair in _in_suite(results, suite)]
+    found += [pair for env in results.environments for pair in _in_environment(results, env, "score", _score)]
+    notes = ("P(a > b): a training of the first beats one of the second in the same environment; ties count half.",)
+    return _paired("pairs", "Differences between scores", found, ("Higher is better.", *notes))
+
+
+def loss_pairs(results: Results) -> Table:
+    """For every two arms, by environment: what may be said of the difference between their local losses."""
+    values = {name: partial(_typical, metric=metric) for name, metric in LOSSES.items()}
+    found = [
+        pair
+        for name, value in values.items()
+        for env in results.environments
+        for pair in _in_environment(results, env, name, value)
+    ]
+    return _paired("loss_pairs", "Differences between local losses", found, ("Lower is better.",))
+
+
+def _paired(name: str, title: str, found: list[Pair], notes: tuple[str, ...]) -> Table:
+    frame = pd.DataFrame([_numbers(pair) for pair in found])
+    columns = ["where", "measure", "a", "b", "of a", "of b", "P(a > b)", "verdict"]
+    shown = pd.DataFrame([_words(pair) for pair in found], columns=columns, dtype=object)
+    if all(pair.a_above_b is None for pair in found):
+        shown = shown.drop(columns="P(a > b)")
+    said = (
+        "A difference is called one only where the 95% intervals lie apart and each rests on at least "
+        f"{FEWEST_SEEDS} seeds.",
+        "Many pairs are compared here: some lie apart by chance.",
+    )
+    cautions = _cautions({index: pair.of_a for index, pair in enumerate(found)})
+    return Table(name, title, frame, shown, said + notes + cautions)
+
+
+class Pair(NamedTuple):
+    """Two arms and a measure of both, in one environment or suite."""
+
+    where: str
+    measure: str
+    a: str
+    b: str
+    of_a: Interval
+    of_b: Interval
+    a_above_b: Interval | None
+
+
+def _in_environment(results: Results, env: str, measure: str, value: Callable[[Result], float]) -> Iterator[Pair]:
+    found = {arm: bootstrap_mean([value(run) for run in results.of(env, arm)]) for arm in results.arms}
+    for a, b in itertools.combinations(found, 2):
+        if found[a].n and found[b].n:
+            yield Pair(env, measure, a, b, found[a], found[b], None)
+
+
+def _in_suite(results: Results, suite: str) -> Iterator[Pair]:
+    found = {arm: by_name["IQM"] for arm, by_name in statistics.aggregates(results, suite).items()}
+    above = statistics.improvements(results, suite)
+    for a, b in itertools.combinations(found, 2):
+        yield Pair(suite, "IQM", a, b, found[a], found[b], above[a, b])
+
+
+def _numbers(pair: Pair) -> dict[str, object]:
+    row: dict[str, object] = {"where": pair.where, "measure": pair.measure, "a": pair.a, "b": pair.b}
+    for prefix, interval in (("a", pair.of_a), ("b", pair.of_b), ("a_above_b", pair.a_above_b)):
+        values = interval or Interval(math.nan, math.nan, math.nan, 0)
+        row |= {f"{prefix}_{key}": value for key, value in values._asdict().items()}
+    return row | {"verdict": str(verdict(pair.of_a, pair.of_b))}
+
+
+def _words(pair: Pair) -> list[str]:
+    said = verdict(pair.of_a, pair.of_b)
+    words = {Verdict.HIGHER: f"{pair.a} higher", Verdict.LOWER: f"{pair.b} higher"}.get(said, str(said))
+    above = pair.a_above_b.text() if pair.a_above_b else "–"
+    return [pair.where, pair.measure, pair.a, pair.b, pair.of_a.text(), pair.of_b.text(), above, words]
+
+
+def _score(run: Result) -> float:
+    return run.score
+
+
+def _typical(run: Result, metric: str) -> float:
+    """The median of a metric over a training's log; NaN if it was not logged."""
+    values = run.curves[metric].dropna().to_numpy() if metric in run.curves else np.empty(0)
+    return float(np.median(values)) if values.size else math.nan
+
+
+def _cells(results: Results, value: Callable[[Result], float]) -> dict[tuple[str, str], Interval]:
+    """By environment and arm, the mean over seeds; where there is no value, nothing."""
+    found = {
+        (env, arm): bootstrap_mean([value(run) for run in results.of(env, arm)])
+        for env in results.environments
+        for arm in results.arms
+    }
+    return {key: interval for key, interval in found.items() if interval.n}
+
+
+def _long(cells: dict[tuple[str, str], Interval]) -> pd.DataFrame:
+    return long(({"environment": env, "arm": arm}, interval) for (env, arm), interval in cells.items())
+
+
+def _cautions(cells: Mapping[Any, Interval]) -> tuple[str, ...]:
+    """What the fewest seeds of a table ask for."""
+    fewest = min((interval.n for interval in cells.values() if interval.n > 1), default=0)
+    return (caution(fewest),) if 1 < fewest < 10 else ()

@@ -1,0 +1,157 @@
+"""What a study's tables say, by hand, and that none but the clock's changes when nothing but the clock did."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dreamspi.reports.intervals import bootstrap_mean
+from dreamspi.reports.results import Results
+from dreamspi.reports.table import Table
+from dreamspi.reports.tables import aggregates, loss_pairs, losses, maze, pairs, scores, tables
+from tests.reports.synthetic import ARMS, OPTIMUM, STEPS, results, with_curve
+
+ATARI = ("atari/Pong", "atari_stochastic/Breakout")
+
+
+@pytest.fixture(scope="module")
+def study() -> Results:
+    return results(failed={("maze", "ppo", 3): "a loss was not finite"}, missing=[("maze", "hybrid", 3)])
+
+
+@pytest.fixture(scope="module")
+def found(study: Results) -> dict[str, Table]:
+    return {table.name: table for table in tables(study)}
+
+
+def test_what_a_study_gets(found: dict[str, Table]) -> None:
+    assert list(found) == [
+        "scores", "aggregates_maze", "aggregates_minatar", "pairs", "losses_L_P", "losses_L_R", "loss_pairs", "maze",
+        "differences", "versions", "failures", "speed",
+    ]  # fmt: skip
+    assert [name for name, table in found.items() if table.timed] == ["speed"]
+
+
+def test_another_machine_and_a_resumed_study_give_the_same_bytes(study: Results, found: dict[str, Table]) -> None:
+    np.random.seed(5)
+    kwargs = {"failed": {("maze", "ppo", 3): "a loss was not finite"}, "missing": [("maze", "hybrid", 3)]}
+    for table in tables(results(seconds=7.0, **kwargs)):  # type: ignore[arg-type]
+        before = found[table.name]
+        same = (table.csv(), table.latex(), table.text()) == (before.csv(), before.latex(), before.text())
+        assert same is not table.timed, table.name
+
+
+def test_scores_are_means_with_intervals(study: Results, found: dict[str, Table]) -> None:
+    frame = found["scores"].frame
+    row = frame[(frame["environment"] == "minatar/breakout") & (frame["arm"] == "deepspi")].iloc[0]
+    expected = bootstrap_mean([run.score for run in study.of("minatar/breakout", "deepspi")])
+    assert tuple(row[["estimate", "low", "high", "n"]]) == pytest.approx(expected)
+    shown = found["scores"].shown
+    assert tuple(shown.columns) == ("environment", *ARMS)
+    assert shown.set_index("environment").loc["minatar/breakout", "deepspi"] == expected.text()
+
+
+def test_few_seeds_are_cautioned_about_and_many_are_not() -> None:
+    assert any("33%" in note for note in scores(results(seeds=[1, 2])).notes)
+    assert any("75% of the time" in note for note in scores(results(seeds=[1, 2, 3])).notes)
+    many = scores(results(["ppo"], ["maze"], range(12)))
+    assert not any("too sure" in note for note in many.notes)
+    one = scores(results(seeds=[1]))
+    assert "no interval" in one.shown.iloc[0, 1]
+    assert not any("too sure" in note for note in one.notes)
+
+
+def test_aggregates_say_what_was_left_out(found: dict[str, Table]) -> None:
+    table = aggregates(results(["ppo"], ["minatar/breakout", "minatar/seaquest"]), "minatar")
+    assert "minatar/seaquest: left out, no reference score is known for it." in table.notes
+    assert any("published strong agent" in note for note in table.notes)
+    assert tuple(found["aggregates_minatar"].shown.columns) == ("arm", "IQM", "median", "mean", "optimality gap")
+    assert not any("paper" in note for note in table.notes)
+    assert any("IQM 0.61 PPO" in note for note in aggregates(results(["ppo"], ATARI), "atari_stochastic").notes)
+
+
+def test_losses_are_medians_over_a_training_and_over_environments() -> None:
+    rows = 15
+    envs = ["minatar/asterix", "minatar/breakout", "minatar/freeway"]
+    values = {
+        (env, "ppo", seed): [1000.0] + [float(10 * place + seed)] * (rows - 1)
+        for place, env in enumerate(envs)
+        for seed in (1, 2, 3)
+    }
+    made = with_curve(results(["ppo"], envs), "model/transition_distance", values)
+    frame = losses(made, "L_P").frame.set_index("environment")
+    assert frame.loc["minatar/freeway", "estimate"] == pytest.approx(22.0)
+    assert frame.loc["median, minatar", "estimate"] == pytest.approx(12.0)
+    assert frame.loc["median, minatar", "low"] < 12.0 < frame.loc["median, minatar", "high"]
+
+
+def test_the_maze_by_hand() -> None:
+    made = results(["ppo"], scores={("maze", "ppo", seed): 4.8 + 0.1 * seed for seed in (1, 2, 3)})
+    table = maze(made)
+    frame = table.frame.set_index("measure")
+    assert frame.loc["value", "estimate"] == pytest.approx(5.0)
+    assert frame.loc["P(up), upper", "estimate"] == pytest.approx(0.95)
+    assert f"The best policy's value is {OPTIMUM:.4f}." in table.notes
+
+
+def test_only_intervals_apart_are_called_a_difference() -> None:
+    level = {"low": 0.2, "middle": 0.57, "high": 0.6}
+    values = {("maze", arm, seed): OPTIMUM * x + 0.2 * seed for arm, x in level.items() for seed in (1, 2, 3)} | {
+        ("maze", "few", seed): OPTIMUM for seed in (1, 2)
+    }
+    arms = [*level, "few"]
+    table = pairs(results(arms, ["maze"], scores=values, missing=[("maze", "few", 3)]))
+    said = {(row["measure"], row["a"], row["b"]): row["verdict"] for _, row in table.shown.iterrows()}
+    assert said["score", "low", "high"] == "high higher"
+    assert said["score", "low", "middle"] == "middle higher"
+    assert said["score", "middle", "high"] == "not separate"
+    assert said["score", "low", "few"] == "too few seeds"
+    assert said["IQM", "low", "high"] == "high higher"
+    row = table.frame.set_index(["measure", "a", "b"]).loc[("IQM", "low", "high")]
+    assert (row["verdict"], row["a_above_b_estimate"]) == ("lower", 0.0)
+
+
+def test_losses_are_compared_too_and_lower_is_better() -> None:
+    table = loss_pairs(results())
+    assert "Lower is better." in table.notes
+    assert set(table.shown["measure"]) == {"L_P", "L_R"}
+    assert len(table.frame) == 2 * 3 * 10
+
+
+def test_settings_versions_and_failures(found: dict[str, Table]) -> None:
+    settings = found["differences"].shown.set_index("setting")
+    assert settings.loc["planner.dream.horizon", "hybrid"] == "8"
+    assert settings.loc["planner.dream.horizon", "ppo"] == "–"
+    versions = found["versions"].frame.set_index("of")
+    assert versions.loc["torch", "version"] == "2.13.0"
+    assert versions.loc["torch", "trainings"] == 43
+    assert [tuple(row) for row in found["failures"].frame.to_numpy()] == [
+        ("maze-ppo-s3-0", "failed", "a loss was not finite"),
+        ("maze-hybrid-s3-0", "not finished", "–"),
+    ]
+
+
+def test_published_scores_stand_beside_ours_with_source_and_protocol() -> None:
+    table = next(table for table in tables(results(["ppo", "deepspi"], ATARI)) if table.name == "published")
+    pong = table.frame[table.frame["environment"] == "atari/Pong"]
+    assert pong["source"].tolist() == [
+        "ours, ppo", "baselines_ppo2", "cleanrl_truncation", "cleanrl_envpool", "cleanrl_envpool_vclip",
+    ]  # fmt: skip
+    breakout = table.frame[table.frame["environment"] == "atari_stochastic/Breakout"]
+    assert breakout["source"].tolist() == ["ours, ppo", "stochastic_highest"]
+    notes = " ".join(table.notes)
+    assert "last 100 games" in notes and "HIGHEST" in notes
+    assert f"{STEPS:,} steps, so they are not comparable" in notes
+
+
+def test_no_published_scores_where_none_were_made_under_this_protocol() -> None:
+    names = [table.name for table in tables(results(["ppo"], ["maze", "atari_machado/Pong"]))]
+    assert "published" not in names
+
+
+def test_a_study_in_which_no_game_ended_has_tables_still() -> None:
+    env = "minatar/breakout"
+    made = results(["ppo", "deepspi"], [env], no_game=[(env, arm, s) for arm in ("ppo", "deepspi") for s in (1, 2, 3)])
+    found = {table.name: table for table in tables(made)}
+    assert "scores" not in found
+    assert {"losses_L_P", "speed", "failures"} <= set(found)
