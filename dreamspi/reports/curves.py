@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -16,14 +17,17 @@ Axis = Literal["steps", "seconds"]
 SCORE = "score"
 #: Points of a curve, at most.
 MOST_POINTS = 200
+#: Points in time for each arm.
+POINTS_EACH = 51
 
 
 def curves(results: Results, name: str, env: str, axis: Axis = "steps", seed: int = 0) -> dict[str, Curve]:
     """By arm, the mean over seeds of a metric with its percentile-bootstrap interval; arms without it are absent.
 
     Over steps, the grid is the steps at which any training of the environment logged the metric, thinned to
-    ``MOST_POINTS``; where a seed has no value, a point rests on the others and its ``n`` says so. Over seconds, the
-    grid is even, a value holds until the next, and an arm's curve covers the time in which all its seeds have one.
+    ``MOST_POINTS``; where a seed has no value, a point rests on the others and its ``n`` says so. Over seconds, a
+    value holds until the next, and the last one until the slowest seed of the arm has ended: what is trained stays
+    trained. There an arm's curve begins when all its seeds have a value.
 
     Args:
         results: of the study.
@@ -43,16 +47,16 @@ def curves(results: Results, name: str, env: str, axis: Axis = "steps", seed: in
     logged = {arm: runs for arm, runs in logged.items() if runs}
     if not logged:
         return {}
-    everything = [run for runs in logged.values() for run in runs]
     if axis == "steps":
-        grid = thinned(np.unique(np.concatenate([xs(run, axis)[np.isfinite(_ys(run, name))] for run in everything])))
+        everything = [xs(run, axis)[np.isfinite(_ys(run, name))] for runs in logged.values() for run in runs]
+        grid = thinned(np.unique(np.concatenate(everything)))
     else:
-        grid = np.linspace(0.0, max(last(run, axis) for run in everything), MOST_POINTS)
+        grid = seconds_grid(logged.values())
     return {arm: curve for arm, runs in logged.items() if (curve := _curve(runs, name, axis, grid, seed)).x.size}
 
 
 def _curve(runs: list[Result], name: str, axis: Axis, grid: np.ndarray, seed: int) -> Curve:
-    values = np.stack([_on_grid(run, name, axis, grid) for run in runs])
+    values = np.stack([_on_grid(run, name, axis, grid, end(runs, axis)) for run in runs])
     present = ~np.isnan(values)
     n = present.sum(axis=0)
     keep = n > 0 if axis == "steps" else n == len(runs)
@@ -66,11 +70,11 @@ def _curve(runs: list[Result], name: str, axis: Axis, grid: np.ndarray, seed: in
     return Curve(grid.astype(float), estimate, low, high, n)
 
 
-def _on_grid(run: Result, name: str, axis: Axis, grid: np.ndarray) -> np.ndarray:
+def _on_grid(run: Result, name: str, axis: Axis, grid: np.ndarray, until: float) -> np.ndarray:
     x, y = xs(run, axis), _ys(run, name)
-    if axis == "seconds":
-        x, y = x[np.isfinite(y)], y[np.isfinite(y)]
-    return held(x, y, grid)
+    if axis == "steps":
+        return held(x, y, grid, x[-1])
+    return held(x[np.isfinite(y)], y[np.isfinite(y)], grid, until)
 
 
 def _ys(run: Result, name: str) -> np.ndarray:
@@ -86,23 +90,29 @@ def xs(run: Result, axis: Axis) -> np.ndarray:
     return (run.curves.index if axis == "steps" else run.seconds).to_numpy(dtype=float)
 
 
-def last(run: Result, axis: Axis) -> float:
-    """Where a training ends on an axis."""
-    return float(xs(run, axis)[-1])
+def end(runs: Iterable[Result], axis: Axis) -> float:
+    """Where the last of some trainings ends on an axis."""
+    return max(float(xs(run, axis)[-1]) for run in runs)
 
 
-def held(x: np.ndarray, y: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """The value of the last row at or before each point of the grid; NaN before the first row and after the last.
+def seconds_grid(runs_by_arm: Iterable[Iterable[Result]]) -> np.ndarray:
+    """Points in time for all arms: ``POINTS_EACH`` up to the end of each, so that a fast arm has enough of them."""
+    return np.unique(np.concatenate([np.linspace(0.0, end(runs, "seconds"), POINTS_EACH) for runs in runs_by_arm]))
+
+
+def held(x: np.ndarray, y: np.ndarray, grid: np.ndarray, until: float) -> np.ndarray:
+    """The value of the last row at or before each point of the grid; NaN before the first row and after ``until``.
 
     Args:
         x: ``[rows]`` increasing.
         y: ``[rows]``.
         grid: ``[K]``.
+        until: where it ends.
     """
     if not x.size:
         return np.full(grid.shape, math.nan)
     row = np.searchsorted(x, grid, side="right") - 1
-    return np.where((row >= 0) & (grid <= x[-1]), y[np.maximum(row, 0)], math.nan)
+    return np.where((row >= 0) & (grid <= until), y[np.maximum(row, 0)], math.nan)
 
 
 def thinned(grid: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:

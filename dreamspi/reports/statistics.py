@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from rliable import library, metrics
 
-from dreamspi.reports.curves import Axis, held, last, thinned, xs
+from dreamspi.reports.curves import Axis, end, held, seconds_grid, thinned, xs
 from dreamspi.reports.intervals import CONFIDENCE, Curve, Interval
 from dreamspi.reports.normalization import scale
 from dreamspi.reports.results import Result, Results
@@ -103,22 +103,24 @@ def efficiency(
 ) -> dict[str, Curve]:
     """By arm, the IQM of normalized scores during training, at common environment steps or seconds.
 
-    An arm's curve begins where each of its trainings has a score, and ends where the first of them ends.
+    An arm's curve begins where each of its trainings has a score. Over steps it ends with the shortest of them; over
+    seconds with the slowest, and a score holds once its training has ended: what is trained stays trained.
     """
     matrices = scores(results, suite).matrices
-    runs = [run for matrix in matrices.values() for row in matrix.runs for run in row]
+    runs = {arm: [run for row in matrix.runs for run in row] for arm, matrix in matrices.items()}
     if not runs:
         return {}
     if axis == "steps":
-        grid = thinned(np.unique(np.concatenate([xs(run, axis) for run in runs])))
+        grid = thinned(np.unique(np.concatenate([xs(run, axis) for of_arm in runs.values() for run in of_arm])))
     else:
-        grid = np.linspace(0.0, max(last(run, axis) for run in runs), 101)
+        grid = seconds_grid(runs.values())
     curves = {arm: _efficiency(matrix, axis, grid, seed, resamples) for arm, matrix in matrices.items()}
     return {arm: curve for arm, curve in curves.items() if curve.x.size}
 
 
 def _efficiency(matrix: Matrix, axis: Axis, grid: np.ndarray, seed: int, resamples: int) -> Curve:
-    values = np.stack([[_normalized(run, axis, grid) for run in row] for row in matrix.runs])
+    until = end((run for row in matrix.runs for run in row), axis)
+    values = np.stack([[_normalized(run, axis, grid, until) for run in row] for row in matrix.runs])
     whole = ~np.isnan(values).any((0, 1))
     if not whole.any():
         return Curve(*(np.empty(0),) * 4, np.empty(0, dtype=int))
@@ -126,11 +128,14 @@ def _efficiency(matrix: Matrix, axis: Axis, grid: np.ndarray, seed: int, resampl
     return curve._replace(x=grid[whole])
 
 
-def _normalized(run: Result, axis: Axis, grid: np.ndarray) -> np.ndarray:
+def _normalized(run: Result, axis: Axis, grid: np.ndarray, until: float) -> np.ndarray:
+    """The normalized score of a training at each point of the grid, ``[K]``."""
     measure = scale(run)
     assert measure is not None
-    known = run.score_curve.notna().to_numpy()
-    return measure.normalized(held(xs(run, axis)[known], run.score_curve.to_numpy()[known], grid))  # type: ignore
+    x, y = xs(run, axis), run.score_curve.to_numpy(dtype=float)
+    known = np.isfinite(y)
+    raw = held(x[known], y[known], grid, x[-1] if axis == "steps" else until)
+    return (raw - measure.zero) / (measure.one - measure.zero)
 
 
 def _estimated(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamspi.errors import UserError
-from dreamspi.reports.curves import MOST_POINTS, curves, held, thinned
+from dreamspi.reports.curves import MOST_POINTS, POINTS_EACH, curves, held, thinned
 from dreamspi.reports.intervals import bootstrap_mean
 from tests.reports.synthetic import ARMS, EVERY, STEPS, results, with_curve
 
@@ -46,16 +46,23 @@ def test_arms_that_do_not_log_a_metric_are_absent() -> None:
     assert tuple(curves(results(), "dream/reward", ENV)) == ("dreamspi", "hybrid")
 
 
-def test_by_the_clock_a_curve_covers_the_time_that_all_seeds_have() -> None:
+def test_by_the_clock_a_curve_begins_with_all_seeds_and_ends_with_the_slowest() -> None:
     study = results(["ppo"], [ENV])
     curve = curves(study, "train/return", ENV, axis="seconds")["ppo"]
     seconds = [run.seconds for run in study.runs]
     assert curve.x[0] >= max(times.iloc[0] for times in seconds)
-    assert curve.x[-1] <= min(times.iloc[-1] for times in seconds)
+    assert curve.x[-1] == pytest.approx(max(times.iloc[-1] for times in seconds))
+    assert curve.estimate[-1] == pytest.approx(np.mean([run.curves["train/return"].iloc[-1] for run in study.runs]))
     assert (curve.n == 3).all()
     slower = curves(results(["ppo"], [ENV], seconds=10), "train/return", ENV, axis="seconds")["ppo"]
     np.testing.assert_allclose(slower.x, 10 * curve.x)
     np.testing.assert_array_equal(slower.estimate, curve.estimate)
+
+
+def test_a_fast_arm_has_enough_points_beside_a_slow_one() -> None:
+    found = curves(results(["ppo", "hybrid"]), "score", ENV, axis="seconds")
+    assert len(found["ppo"].x) > POINTS_EACH / 2
+    assert set(found["ppo"].x) <= set(found["hybrid"].x) | set(found["ppo"].x[found["ppo"].x < found["hybrid"].x[0]])
 
 
 def test_one_seed_has_no_interval() -> None:
@@ -76,10 +83,12 @@ def test_wrong_names_are_answered_with_near_ones() -> None:
         curves(results(), "score", "minatar/breakot")
 
 
-def test_a_value_holds_until_the_next_and_not_beyond_the_last() -> None:
-    found = held(np.array([1.0, 2.0, 4.0]), np.array([10.0, NAN, 40.0]), np.array([0.5, 1.0, 1.9, 2.5, 4.0, 4.1]))
-    np.testing.assert_array_equal(found, [NAN, 10.0, 10.0, NAN, 40.0, NAN])
-    assert np.isnan(held(np.empty(0), np.empty(0), np.array([1.0]))).all()
+def test_a_value_holds_until_the_next_and_not_beyond_the_end() -> None:
+    found = held(
+        np.array([1.0, 2.0, 4.0]), np.array([10.0, NAN, 40.0]), np.array([0.5, 1.0, 1.9, 2.5, 4.0, 5.0, 6.0]), 5.0
+    )
+    np.testing.assert_array_equal(found, [NAN, 10.0, 10.0, NAN, 40.0, 40.0, NAN])
+    assert np.isnan(held(np.empty(0), np.empty(0), np.array([1.0]), 2.0)).all()
 
 
 def test_thinning_keeps_both_ends() -> None:

@@ -134,6 +134,8 @@ def test_by_the_clock_every_arm_ends_where_it_ended() -> None:
     for arm, curve in found.items():
         assert curve.x[-1] == pytest.approx(STEPS / SPEEDS[arm], rel=0.15)
     assert found["ppo"].x[-1] < found["deepspi"].x[-1] < found["hybrid"].x[-1]
+    final = aggregates(results(), "minatar", resamples=FEW)
+    assert found["ppo"].estimate[-1] == pytest.approx(final["ppo"]["IQM"].estimate, abs=1e-3)
 
 
 def test_a_suite_without_scores_gives_nothing() -> None:
