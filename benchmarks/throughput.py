@@ -28,6 +28,7 @@ from dreamspi.catalogue import options
 from dreamspi.config import compose
 from dreamspi.envs.atari import available_threads
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
+from dreamspi.machine import prepare
 from dreamspi.overrides import dotted_keys, unknown_key
 from dreamspi.run_directory import provenance, write_atomically
 from dreamspi.training import Training
@@ -166,7 +167,7 @@ def report(chosen: dict[str, Any], overrides: Sequence[str]) -> None:
     """Measures and prints; writes ``json=<file>`` where it was asked for."""
     configs = configurations(chosen["planners"], overrides)
     config, cpu = configs[BASELINE], Path("/proc/cpuinfo")
-    torch.set_num_threads(config.threads or torch.get_num_threads())
+    prepare(config.threads)
     results = measure(configs, chosen["iterations"], chosen["repeats"])
     names = re.findall(r"model name\s*: (.*)", cpu.read_text() if cpu.exists() else "") or [platform.machine()]
     setting = {

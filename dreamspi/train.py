@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import torch
 from omegaconf import DictConfig
 
 from dreamspi.building import refusals
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.errors import NO_SPACE, Diverged, UserError
 from dreamspi.interrupts import Interrupts
+from dreamspi.machine import prepare
 from dreamspi.metrics import MetricWriter
 from dreamspi.picture import draw
 from dreamspi.progress import Progress
@@ -40,8 +40,7 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
     """
     if resume and _tell_finished(cfg):
         return 0
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
+    prepare(cfg.threads)
     training = Training(cfg)
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
     store = _store(run, cfg)

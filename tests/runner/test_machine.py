@@ -1,0 +1,25 @@
+"""Speed is not bought with precision."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_products_stay_in_single_precision() -> None:
+    """Forward and backward, with an error that bfloat16 (8 bits of mantissa) could not have."""
+    program = """if True:
+        import torch
+        from dreamspi.machine import prepare
+        prepare(1)
+        torch.manual_seed(0)
+        x, w = torch.randn(256, 512).requires_grad_(), torch.randn(128, 512).requires_grad_()
+        found = torch.autograd.grad(torch.nn.functional.linear(x, w).square().sum(), (x, w))
+        x, w = x.double(), w.double()
+        exact = torch.autograd.grad(torch.nn.functional.linear(x, w).square().sum(), (x, w))
+        errors = [float((a - b).norm() / b.norm()) for a, b in zip(found, exact)]
+        assert max(errors) < 1e-6, errors
+        assert torch.get_num_threads() == 1
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
