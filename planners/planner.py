@@ -91,7 +91,8 @@ class Planner:
         Args:
             batch: experience ``[N, T]`` of the current policy.
             progress: share of training done, in [0, 1].
-            diagnose: also evaluate the model and its latents, on this batch before anything learns from it.
+            diagnose: also evaluate the model and its latents, on this batch before anything learns from it, and how
+                far the policy goes: where there is a dream, which needs the same latents, that is always told.
             certify: also give the update's certificate, on this batch; a planner that learns no model has none.
 
         Returns:
@@ -102,15 +103,8 @@ class Planner:
         batch = add_advantages(batch, self._value, self.gamma, self.lmbda)
         self.value_scale.update(batch["value_target"])
         metrics |= self.ground.run(batch, progress)
-        with torch.no_grad():
-            latent = self.agent.world_model.latents(batch).flatten(0, 1)
-        behavior = batch["logits"].flatten(0, 1)
-        grounded = self._measure("ground", behavior, latent, metrics)
-        if self.dream is not None:
-            self.start_heads.load_state_dict(self.agent.heads.state_dict())
-            metrics |= self.dream.run(latent, Behavior(self.behavior_heads, behavior), progress)
-            self._measure("dream", grounded, latent, metrics)
-        self._measure("neighborhood", behavior, latent, metrics)
+        if self.dream is not None or diagnose or certify:
+            metrics |= self._dream_and_measure(batch, progress)
         if certify and self.learns_model:
             metrics |= {f"certificate/{key}": value for key, value in self._certify(batch, progress).metrics().items()}
         return metrics
@@ -165,13 +159,29 @@ class Planner:
         model = self.agent.world_model
         return self.agent.heads(model.encode(*(states[key] for key in model.in_keys))).value
 
-    @torch.no_grad()
-    def _measure(self, prefix: str, reference: Tensor, latent: Tensor, metrics: dict[str, float]) -> Tensor:
-        """Adds how far the deployed policy is from a reference ``[M, A]``; returns its own log-probabilities."""
-        policy = self.agent.heads(latent).logits
+    def _dream_and_measure(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
+        """The dream from the states of a batch ``[N, T]``, if there is one, and how far each phase and both together
+        took the deployed policy on these states."""
+        with torch.no_grad():
+            latent = self.agent.world_model.latents(batch).flatten(0, 1)
+        behavior = batch["logits"].flatten(0, 1)
+        grounded = dreamt = self._log_policy(latent)
+        metrics = self._measured("ground", behavior, grounded)
+        if self.dream is not None:
+            self.start_heads.load_state_dict(self.agent.heads.state_dict())
+            metrics |= self.dream.run(latent, Behavior(self.behavior_heads, behavior), progress)
+            dreamt = self._log_policy(latent)
+            metrics |= self._measured("dream", grounded, dreamt)
+        return metrics | self._measured("neighborhood", behavior, dreamt)
+
+    def _measured(self, prefix: str, reference: Tensor, policy: Tensor) -> dict[str, float]:
+        """How far a policy is from a reference, both log-probabilities ``[M, A]``."""
         found = measure(reference, policy, self.C)
-        metrics |= {f"{prefix}/{key}": value for key, value in found._asdict().items()}
-        return policy
+        return {f"{prefix}/{key}": value for key, value in found._asdict().items()}
+
+    @torch.no_grad()
+    def _log_policy(self, latent: Tensor) -> Tensor:
+        return self.agent.heads(latent).logits
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning needs to go on: parameters and optimizers."""

@@ -118,7 +118,7 @@ def policy_of(agent: Agent) -> dict[str, Tensor]:
     return {f"{name}.{key}": v.detach().clone() for name, part in parts.items() for key, v in part.named_parameters()}
 
 
-FAST = ["planner.ground.optimizers.policy.lr=0.02"]
+FAST = ["log_every=1", "certify_every=1000", "planner.ground.optimizers.policy.lr=0.02"]
 DREAMS = ["planner.dream.optimizers.heads.lr=0.02", "planner.dream.repeats=3", "planner.dream.epochs=2"]
 
 
