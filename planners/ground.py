@@ -30,22 +30,10 @@ def normalize(advantage: Tensor) -> Tensor:
 class GroundLoss(LossModule):
     """Losses on a minibatch of real segments ``[S, L]``.
 
-    Reads ``in_keys`` and those of the world model; a utility that uses no model needs none under ``next`` but
-    ``done``. Returns the scalars ``out_keys`` and, with a model, the mean local losses
-    ``local_{transition, reward, termination}``.
+    Reads ``in_keys``: those of the world model, and more of what follows if the utility uses one. Returns the scalars
+    ``out_keys`` and, with a model, the mean local losses ``local_{transition, reward, termination}``.
     """
 
-    in_keys = [
-        "observation",
-        "action",
-        "action_log_prob",
-        "advantage",
-        "value_target",
-        ("next", "observation"),
-        ("next", "reward"),
-        ("next", "done"),
-        ("next", "terminated"),
-    ]
     out_keys = ["loss_objective", "loss_value", "loss_entropy", "loss_auxiliary", "entropy", "clip_fraction"]
 
     def __init__(
@@ -60,6 +48,12 @@ class GroundLoss(LossModule):
         super().__init__()
         self.agent = agent
         self.utility, self.surrogate = utility, neighborhood.surrogate
+        follows = ["done", *(["observation", "reward", "terminated"] if utility.uses_model else [])]
+        self.in_keys = [
+            *agent.world_model.in_keys,
+            *("action", "action_log_prob", "advantage", "value_target"),
+            *(("next", key) for key in follows),
+        ]
         self.lower, self.upper = neighborhood.interval
         self.value_scale, self.value, self.entropy = value_scale, value, entropy
 
@@ -165,7 +159,7 @@ class Ground:
 
     def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Updates the agent on ``batch`` ``[N, T]`` with advantages; returns means under ``ground/``."""
-        pieces = segments(batch, self.segment)
+        pieces = segments(batch.select(*self.loss.in_keys), self.segment)
         policy = partial(self.agent.log_policy, batch)
         watch = self.neighborhood.watch(policy, batch["logits"].flatten(0, 1), self.optimizers, self.share)
         self.optimizers.set_progress(progress)
