@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+
 import torch
+
+#: Parameters of glibc's mallopt: where the top of the heap is given back, and how many blocks may lie outside it.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def prepare(threads: int | None) -> None:
@@ -14,6 +20,7 @@ def prepare(threads: int | None) -> None:
     if threads:
         torch.set_num_threads(threads)
     _products_by_onednn()
+    _keep_memory()
 
 
 def _products_by_onednn() -> None:
@@ -25,3 +32,15 @@ def _products_by_onednn() -> None:
     """
     if torch.cpu._is_avx512_supported() and not torch.cpu._is_amx_tile_supported():
         torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+
+
+def _keep_memory() -> None:
+    """Keeps freed memory for what comes next.
+
+    glibc gives large blocks back to the system at once, and every minibatch takes them again page by page: in Atari,
+    whose pictures are large, that is a seventh of the time.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
