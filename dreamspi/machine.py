@@ -27,11 +27,20 @@ def _products_by_onednn() -> None:
     """Lets oneDNN, which convolves anyway, do the matrix products too.
 
     On processors of other makers than its own, MKL keeps to AVX2, half of what AVX-512 can do. torch asks oneDNN for
-    single-precision products only where it may round to bfloat16. On x86 it does that with AMX alone: without, the
-    permission changes who computes and not how exactly, which a test checks.
+    single-precision products only where it may round to bfloat16. Where it does round, as with AMX, the permission is
+    taken back: it is to change who computes, not how exactly.
     """
-    if torch.cpu._is_avx512_supported() and not torch.cpu._is_amx_tile_supported():
+    if torch.cpu._is_avx512_supported():
+        before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
         torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+        if not products_are_single():
+            torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
+
+
+def products_are_single(size: int = 256) -> bool:
+    """Whether matrix products keep the 24 bits of a single-precision number; bfloat16 has 8."""
+    exact = torch.linspace(1, 2, size * size).reshape(size, size)
+    return torch.equal(exact @ torch.eye(size), exact)
 
 
 def _keep_memory() -> None:
