@@ -12,11 +12,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from dreamspi.overrides import quoted
+from dreamspi.studies.attended import ATTENDANT
 from dreamspi.studies.design import Cell
 from dreamspi.studies.store import Study
 
@@ -38,7 +41,7 @@ def run_cell(study: Study, cell: Cell) -> None:
 
     A cell that is still at work in a process of an earlier start is waited for.
     """
-    with study.locked(cell.id, wait=True) as lock:
+    with deaf_to_ctrl_c(), study.locked(cell.id, wait=True) as lock:
         if study.finished(cell) or study.stop.exists():
             return
         outcome = study.path / "outcomes" / f"{cell.id}.json"
@@ -48,11 +51,24 @@ def run_cell(study: Study, cell: Cell) -> None:
             study.write_outcome(cell, code, _reason(study.log(cell), code))
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Within, neither this process nor those that it starts take notice of Ctrl-C, which a terminal sends to all that
+    a command has started: the study's command says what happens then."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+
+
 def _train(study: Study, cell: Cell, lock: int) -> int:
     """Runs the training; returns its exit code, negative after a signal."""
     with study.log(cell).open("ab") as log:
         training = subprocess.Popen(
-            [sys.executable, "-m", "dreamspi", "train", *_words(study, cell)],
+            [sys.executable, "-m", "dreamspi.studies.attended", "train", *_words(study, cell)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -62,11 +78,12 @@ def _train(study: Study, cell: Cell, lock: int) -> int:
     parent = os.getppid()
     told = False
     while (code := training.poll()) is None:
-        # Where the study's command was killed there is nobody left to say stop.
         if not told and (study.stop.exists() or os.getppid() != parent):
             training.terminate()
             told = True
         time.sleep(PERIOD)
+    if os.getppid() != parent:  # the study's command was killed: nobody is left to stop this process, or to use it
+        os._exit(1)
     return code
 
 
@@ -81,7 +98,7 @@ def _words(study: Study, cell: Cell) -> list[str]:
 def _environment(cell: Cell) -> dict[str, str]:
     """Numerical libraries read their thread count when they load, before torch can be told."""
     threads = str(cell.threads)
-    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, ATTENDANT: str(os.getpid())}
 
 
 def _reason(log: Path, code: int) -> str:
