@@ -69,6 +69,8 @@ def study(asked: Request) -> int:
     if asked.dry:
         _show(found, chosen)
         return 0
+    if todo:
+        launching.require(found, asked.launcher)
     found.save()
     print(f"{asked.path}: {len(chosen)} cells; {overview.summary_line(overview.standings(found))}", flush=True)
     code = 0

@@ -1,0 +1,68 @@
+"""A study on this machine whose processes are killed or stopped: nothing is lost, nothing runs twice, it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from dreamspi.cli import main
+from tests.studies.processes import CELLS, assert_whole, command, ended, states, supervisor, trains, until
+
+TWO = [*CELLS, "seeds=2"]
+
+
+def test_a_worker_is_killed(tmp_path: Path) -> None:
+    """It is the one that watches a training; joblib then ends the others, and the study hands all of it out again."""
+    with command(tmp_path, *TWO, "launcher.n_jobs=2") as process:
+        cell = until(lambda: trains(tmp_path), process)[0]
+        os.kill(until(lambda: supervisor(tmp_path, cell)), signal.SIGKILL)
+        code, _, err = ended(process)
+    assert code == 0, err
+    assert "dreamspi: a worker process died; what it was at goes on from the newest checkpoint." in err
+    assert_whole(tmp_path, 2)
+
+
+def test_the_command_is_killed(tmp_path: Path) -> None:
+    """The trainings save and leave by themselves, and their processes go; typed again at once, the study goes on."""
+    with command(tmp_path, *TWO, "launcher.n_jobs=2") as process:
+        cells = until(lambda: len(found := trains(tmp_path)) == 2 and found, process)
+        workers = [until(lambda cell=cell: supervisor(tmp_path, cell)) for cell in cells]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        with command(tmp_path) as again:
+            code, _, err = ended(again)
+        assert code == 0, err
+        assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert_whole(tmp_path, 2)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number", "code"),
+    [("local", signal.SIGINT, 130), ("submitit_local", signal.SIGINT, 130), ("submitit_local", signal.SIGTERM, 143)],
+)
+def test_a_signal_stops_it(launcher: str, number: int, code: int, tmp_path: Path) -> None:
+    """Ctrl-C comes from the terminal, to all processes of the group; SIGTERM to the command alone."""
+    with command(tmp_path, *TWO, f"launcher={launcher}") as process:
+        until(lambda: trains(tmp_path), process)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        returned, out, err = ended(process)
+    assert returned == code, (out, err)
+    assert "Traceback" not in err
+    assert "stopped; go on with: dreamspi study name=s" in out
+    assert "running" not in states(tmp_path) and "failed" not in states(tmp_path)
+    with command(tmp_path, f"launcher={launcher}") as process:
+        returned, _, err = ended(process)
+    assert returned == 0, err
+    assert_whole(tmp_path, 2)
+
+
+def test_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["study", "name=s", *TWO, "launcher=slurm"]) == 2
+    told = capsys.readouterr().err
+    assert told == "dreamspi: launcher=slurm: there is no sbatch here. Start the study where SLURM takes jobs.\n"
+    assert not (tmp_path / "studies").exists()
