@@ -146,8 +146,7 @@ def next_batch(cfg: DictConfig, planner: Planner, seed: int) -> TensorDictBase:
         num_envs=cfg.num_envs,
         num_steps=cfg.num_steps,
         seed=seed + 1,
-        backend="direct",
-        workers=1,
+        collector={"backend": "direct"},
         device=cfg.device,
         memory=planner.memory_spec,
     )

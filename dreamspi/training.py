@@ -15,7 +15,8 @@ from torchrl.checkpoint import GlobalRNGState
 
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore
-from dreamspi.collection import Collection, Recording
+from dreamspi.collection import Collection
+from dreamspi.replay import Recording
 
 #: Whole games that the reported training return is averaged over.
 RECENT_GAMES = 100
@@ -82,8 +83,7 @@ class Training:
             num_envs=cfg.num_envs,
             num_steps=cfg.num_steps,
             seed=cfg.seed,
-            backend=cfg.collector.backend,
-            workers=cfg.collector.workers,
+            collector=cfg.collector,
             device=cfg.device,
             memory=self.planner.memory_spec,
         )
