@@ -75,6 +75,8 @@ def study(asked: Request) -> int:
     print(f"{asked.path}: {len(chosen)} cells; {overview.summary_line(overview.standings(found))}", flush=True)
     code = 0
     with found.locked("study", wait=False):
+        for cell in todo:
+            found.forget_outcome(cell)
         if todo:
             with overview.Overview(found, todo):
                 code = launching.launch(found, todo, asked.launcher)

@@ -44,8 +44,6 @@ def run_cell(study: Study, cell: Cell) -> None:
     with deaf_to_ctrl_c(), study.locked(cell.id, wait=True) as lock:
         if study.finished(cell) or study.stop.exists():
             return
-        outcome = study.path / "outcomes" / f"{cell.id}.json"
-        outcome.unlink(missing_ok=True)
         code = _train(study, cell, lock)
         if code not in (0, *STOPPED) and not study.stop.exists():
             study.write_outcome(cell, code, _reason(study.log(cell), code))

@@ -123,6 +123,10 @@ class Study:
         content = json.dumps({"exit_code": exit_code, "reason": reason}, indent=2) + "\n"
         write_atomically(self.path / "outcomes" / f"{cell.id}.json", content)
 
+    def forget_outcome(self, cell: Cell) -> None:
+        """A cell that is about to be tried again has not failed yet."""
+        (self.path / "outcomes" / f"{cell.id}.json").unlink(missing_ok=True)
+
     def summary(self, cell: Cell) -> dict[str, Any] | None:
         """The summary of its training; None before its end."""
         try:
