@@ -41,7 +41,7 @@ def test_the_command_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("launcher", "number", "code"),
-    [("local", signal.SIGINT, 130), ("submitit_local", signal.SIGINT, 130), ("submitit_local", signal.SIGTERM, 143)],
+    [("local", signal.SIGINT, 130), ("submitit_local", signal.SIGTERM, 143)],
 )
 def test_a_signal_stops_it(launcher: str, number: int, code: int, tmp_path: Path) -> None:
     """Ctrl-C comes from the terminal, to all processes of the group; SIGTERM to the command alone."""

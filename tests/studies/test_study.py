@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -48,29 +47,6 @@ def test_killed_twice_and_resumed_it_is_as_if_it_never_was(capsys: pytest.Captur
     assert main(["study", "name=x", "root=broken"]) == 0
     assert records(Study.open("broken/x")) == records(Study.open(whole))
     assert "2 finished" in capsys.readouterr().out
-
-
-def test_what_a_killed_command_left_running_is_not_started_twice() -> None:
-    process = begin(root="studies")
-    wait_for_checkpoints(PATH, 1)
-    os.kill(process.pid, signal.SIGKILL)  # the command alone: its workers and their trainings live on for a moment
-    process.wait()
-    assert main(["study", "name=x"]) == 0
-    for cell in Study.open(PATH).cells.values():
-        assert len(records(Study.open(PATH))[cell.id]) == LONG // 2  # log_every=2: every row once
-
-
-def test_sigterm_saves_and_leaves(capfd: pytest.CaptureFixture[str]) -> None:
-    process = begin(root="studies")
-    wait_for_checkpoints(PATH, 1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
-    study = Study.open(PATH)
-    assert set(study.states().values()) <= {State.INTERRUPTED, State.WAITING}
-    assert "go on with: dreamspi study name=x" in capfd.readouterr().out
-    with contextlib.ExitStack() as locks:  # nothing is at work any more
-        for name in ("study", *study.cells):
-            locks.enter_context(study.locked(name, wait=False))
 
 
 def test_a_failed_cell_is_told_kept_apart_and_retried(capsys: pytest.CaptureFixture[str]) -> None:
