@@ -1,0 +1,112 @@
+"""The whole report of a study's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dreamspi.reports import inside, outcome, provenance, speed
+from dreamspi.reports.charts import Report, Section
+from dreamspi.reports.findings import compare, intervals
+from dreamspi.reports.inside import trains_model
+from dreamspi.reports.intervals import Interval
+from dreamspi.reports.normalization import suite
+from dreamspi.reports.results import Results
+from dreamspi.reports.scores import suites
+from dreamspi.reports.table import Table
+from dreamspi.reports.tables import LOSSES, tables
+
+#: Names that are told one by one.
+MOST_NAMED = 8
+HOW = (
+    "Intervals hold 95% of a bootstrap over the seeds. With few seeds they are too narrow, and none is corrected for "
+    "how many arms are compared. A difference is told only where two intervals do not overlap."
+)
+
+
+def build(results: Results) -> Report:
+    """All sections that there is anything for."""
+    made = {table.name: table for table in tables(results)}
+    findings = _findings(results, made)
+    found = [
+        Section("findings", "Findings", [HOW], items=findings, tables=[t for n, t in made.items() if n == "pairs"]),
+        *outcome.sections(results, made),
+        *inside.sections(results, made),
+        speed.section(results, [table for table in made.values() if table.timed]),
+        *provenance.sections(results, made),
+    ]
+    on_clock = speed.curves_on_clock(outcome.learning_curves(results))
+    return Report(
+        title=results.name,
+        lead=_lead(results),
+        facts=_facts(results),
+        arms=results.arms,
+        findings=findings,
+        sections=[section for section in found if section],
+        extra=[on_clock] if on_clock else [],
+        footer=HOW,
+    )
+
+
+def _findings(results: Results, made: Mapping[str, Table]) -> list[tuple[str, str]]:
+    """On the IQM of each suite of several, on scores in each environment unless these are many, on the model's errors
+    in each suite."""
+    found = []
+    several = [s for s in suites(results) if sum(suite(env) == s for env in results.environments) > 1]
+    for name in several:
+        aggregates = made.get(f"aggregates_{name}")
+        if aggregates is not None:
+            rows = aggregates.frame[aggregates.frame["aggregate"] == "IQM"]
+            found.append((f"{name}, IQM of normalized scores:", compare(intervals(rows))))
+    for env in results.environments if len(results.environments) <= MOST_NAMED else ():
+        told = compare(_there(made, "scores", env)) or "no game has ended."
+        found.append((f"{env}, {outcome.score_name(results, env)}:", told))
+    places = {suite(env): env for env in results.environments} | {name: f"median, {name}" for name in several}
+    for loss in LOSSES:
+        for place in places.values():
+            there = {arm: i for arm, i in _there(made, f"losses_{loss}", place).items() if trains_model(results, arm)}
+            if len(there) > 1:
+                found.append((f"{place}, {loss}:", compare(there, below="below")))
+    return found
+
+
+def _there(made: Mapping[str, Table], table: str, place: str) -> dict[str, Interval]:
+    """The arms' intervals in an environment, from a table by environment and arm."""
+    if table not in made:
+        return {}
+    rows = made[table].frame
+    return intervals(rows[rows["environment"] == place])
+
+
+def _lead(results: Results) -> str:
+    trainings = _counted(len(results.runs), "finished training")
+    arms, environments = _counted(len(results.arms), "arm"), _counted(len(results.environments), "environment")
+    return f"{arms} in {environments}, from {trainings}."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    seeds = sorted({run.cell.seed for run in results.runs})
+    steps = sorted({run.cell.steps for run in results.runs})
+    each = sorted({len(runs) for env in results.environments for arm in results.arms if (runs := results.of(env, arm))})
+    told = [f"{len(results.runs)} finished"]
+    told += [f"{len(results.failed)} failed"] if results.failed else []
+    told += [f"{len(results.unfinished)} not finished"] if results.unfinished else []
+    return [
+        ("Environments", _named(results.environments)),
+        ("Arms", _named(results.arms)),
+        ("Seeds", _named([str(seed) for seed in seeds])),
+        ("Seeds in an environment, n", _range(each)),
+        ("Environment steps", _range(steps)),
+        ("Trainings", ", ".join(told)),
+    ]
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return " to ".join(f"{number:,}" for number in dict.fromkeys((numbers[0], numbers[-1])))
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)}: {', '.join(names[:MOST_NAMED])}, ..."

@@ -1,0 +1,58 @@
+"""What may be said of a comparison: only what intervals that lie apart support."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, verdict
+
+
+def compare(found: Mapping[str, Interval], above: str = "above", below: str = "") -> str:
+    """Sentences on the arms' intervals of one quantity.
+
+    Args:
+        found: the interval of each arm.
+        above: what an arm is to another one whose interval lies below its own.
+        below: the other way round; where it is given, it is told who is lower, and not who is higher.
+    """
+    known = {arm: interval for arm, interval in found.items() if interval.n}
+    few = {arm: i for arm, i in known.items() if i.n < FEWEST_SEEDS or not i.is_known}
+    enough = {arm: i for arm, i in known.items() if arm not in few}
+    wanted, word = (Verdict.LOWER, below) if below else (Verdict.HIGHER, above)
+    verdicts = {(a, b): verdict(enough[a], enough[b]) for a, b in itertools.permutations(enough, 2)}
+    beaten: dict[tuple[str, ...], list[str]] = {}
+    for arm in enough:
+        others = tuple(other for other in enough if verdicts.get((arm, other)) is wanted)
+        if others:
+            beaten.setdefault(others, []).append(arm)
+    sentences = [_difference(arms, word, others, enough) for others, arms in beaten.items()]
+    if Verdict.OPEN in verdicts.values():
+        if sentences:
+            sentences.append("Otherwise no difference that the data support.")
+        else:
+            sentences.append(f"No difference that the data support: {_told(enough)}.")
+    elif len(enough) == 1:
+        sentences.append(f"{_told(enough)}.")
+    if few:
+        sentences.append(f"Fewer than {FEWEST_SEEDS} seeds, so nothing is called a difference: {_told(few)}.")
+    return " ".join(sentences)
+
+
+def intervals(frame: pd.DataFrame) -> dict[str, Interval]:
+    """The interval of each arm, from a table's rows with ``arm`` and the interval's columns."""
+    columns = frame[["arm", *Interval._fields]]
+    return {arm: Interval(estimate, low, high, int(n)) for arm, estimate, low, high, n in columns.itertuples(False)}
+
+
+def _difference(arms: Sequence[str], word: str, others: Sequence[str], known: Mapping[str, Interval]) -> str:
+    verb = "are each" if len(arms) > 1 else "is"
+    winners, losers = (_told({arm: known[arm] for arm in names}, " and ") for names in (arms, others))
+    return f"{winners} {verb} {word} {losers}."
+
+
+def _told(found: Mapping[str, Interval], last: str = ", ") -> str:
+    words = [f"{arm} {interval.text()}" for arm, interval in found.items()]
+    return last.join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
