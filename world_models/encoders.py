@@ -63,8 +63,8 @@ class Encoder(nn.Module):
 
     def prepare(self, observation: Tensor) -> Tensor:
         """Folded observation ``[B, *observation_shape]`` as float, integers scaled to [0, 1]."""
-        observation = observation.float()
-        return observation if self._scale == 1.0 else observation / self._scale
+        # Only integers have a scale, so what is divided in place is a copy.
+        return observation.float() if self._scale == 1.0 else observation.float().div_(self._scale)
 
     def restore(self, prepared: Tensor) -> Tensor:
         """The inverse of ``prepare``, for predictions, which need not be exact: ``[B, *observation_shape]``, float."""
@@ -99,7 +99,8 @@ class NatureCNN(Encoder):
 
     def prepare(self, observation: Tensor) -> Tensor:
         """As above, and in the form that ``body`` takes."""
-        return super().prepare(observation).contiguous(memory_format=torch.channels_last)
+        # Rearranged while a number is still one byte.
+        return super().prepare(observation.contiguous(memory_format=torch.channels_last))
 
 
 class SmallCNN(Encoder):
