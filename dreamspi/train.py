@@ -17,7 +17,6 @@ from dreamspi.errors import NO_SPACE, Diverged, UserError
 from dreamspi.interrupts import Interrupts
 from dreamspi.machine import prepare
 from dreamspi.metrics import MetricWriter
-from dreamspi.picture import draw
 from dreamspi.progress import Progress
 from dreamspi.run_directory import RunDirectory
 from dreamspi.training import Training
@@ -75,9 +74,15 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
             progress.say(f"stopped; go on with: dreamspi train resume={run.path}")
             return 128 + stop
         summary = run.write_summary(training.summary())
-        draw(run)
+        _draw(run)
         progress.table(summary)
     return 0
+
+
+def _draw(run: RunDirectory) -> None:
+    from dreamspi.picture import draw  # so that training does not wait for matplotlib
+
+    draw(run)
 
 
 def _store(run: RunDirectory, cfg: DictConfig) -> CheckpointStore:
@@ -91,7 +96,7 @@ def _tell_finished(cfg: DictConfig) -> bool:
     if summary is None or store.newest() != store.path(summary["env_steps"]):
         return False
     if not run.picture.exists():
-        draw(run)
+        _draw(run)
     with Progress(summary["env_steps"], run) as progress:
         progress.say(f"finished already: {run.path}")
         progress.table(summary)
