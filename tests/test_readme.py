@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def blocks(language: str, file: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.S)
 
 
 def test_every_command_of_the_readme_composes() -> None:
@@ -25,3 +25,14 @@ def test_every_command_of_the_readme_composes() -> None:
     for words in commands:
         if "-m" not in words:
             compose(words)
+
+
+def test_every_study_that_is_shown_has_cells() -> None:
+    from dreamspi.studies.design import cells
+    from dreamspi.studies.request import read
+
+    shown = [text for file in ("README.md", "docs/studies.md") for text in blocks("(?:sh|bash)", file)]
+    lines = [line.partition(" #")[0] for text in shown for line in text.splitlines()]
+    studies = [read(line.split()[2:]) for line in lines if line.startswith("dreamspi study")]
+    assert len(studies) >= 6
+    assert all(cells(request.design) for request in studies if request.design is not None)
