@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dreamspi.catalogue import config_directory, options
 from dreamspi.config import VERSION_BASE
 from dreamspi.errors import UserError, tell, unknown
-from dreamspi.overrides import parse, quoted
+from dreamspi.overrides import check_keys, parse, quoted
 from dreamspi.studies.design import Cell, cores
 from dreamspi.studies.ray_launcher import RayLauncher
 from dreamspi.studies.running import job
@@ -119,6 +119,9 @@ def _composed(words: Sequence[str]) -> Iterator[DictConfig]:
     """The launcher's configuration, with Hydra set up around it."""
     with initialize_config_dir(str(config_directory()), version_base=VERSION_BASE):
         try:
+            typed = [override for override in parse(words) if override.key_or_group.startswith("launcher.")]
+            keys = {override.input_line for override in typed}
+            check_keys(typed, compose(CONFIG_NAME, [word for word in words if word not in keys]))
             config = compose(CONFIG_NAME, list(words), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             missing = "Could not find 'hydra/launcher/" in str(error)
