@@ -1,0 +1,150 @@
+"""``dreamspi report`` from its words to its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dreamspi.cli import main
+from dreamspi.config import compose
+from dreamspi.errors import UserError
+from dreamspi.report import Options, parse_options
+from dreamspi.reports import building, writing
+from dreamspi.run_directory import RunDirectory
+from dreamspi.studies.design import Arm, Design, cells
+from dreamspi.studies.store import Study
+from tests.reports.synthetic import results
+
+
+def make(path: Path, arms: tuple[str, ...] = ("ppo", "deepspi"), finished: bool = True, failed: bool = False) -> Study:
+    """A study on disk with made-up trainings."""
+    design = Design({"maze": ()}, tuple(Arm(arm, (f"planner={arm}",)) for arm in arms), (1, 2, 3))
+    study = Study.extend(path, cells(design))
+    study.save()
+    made = {(run.cell.arm, run.cell.seed): run for run in results(arms, ("maze",)).runs}
+    for cell in study.cells.values() if finished else ():
+        if failed and cell.seed == 3 and cell.arm == "ppo":
+            study.write_outcome(cell, 1, "no space left")
+            continue
+        run = made[cell.arm, cell.seed]
+        directory = RunDirectory.create(compose([*cell.overrides, f"run_dir={study.run_directory(cell)}"]))
+        run.curves.to_csv(directory.metrics)
+        directory.summary.write_text(json.dumps(run.summary))
+    return study
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with finished trainings, and one that failed; to be copied."""
+    return make(tmp_path_factory.mktemp("made") / "first", failed=True).path
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, tmp_path / "studies" / "first")
+    return Path("studies/first")
+
+
+@pytest.mark.parametrize("words", [["studies/first"], ["first"], ["study=studies/first"], ["study='first'"]])
+def test_a_study_is_named_by_path_or_name(study: Path, words: list[str]) -> None:
+    assert parse_options(words) == Options(study, study / "report")
+
+
+def test_all_options(study: Path) -> None:
+    found = parse_options(["first", "out=there", "formats=[pdf]", "open=true"])
+    assert found == Options(study, Path("there"), ("pdf",), True)
+    assert parse_options(["first", "formats=none"]).formats == ()
+
+
+def test_a_directory_with_an_equals_sign(study: Path) -> None:
+    study.rename("lr=1")
+    assert parse_options(["lr=1"]).study == Path("lr=1")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["first", "format=png"], "key=format: no such name. Did you mean formats"),
+        (["first", "formats=svg"], "formats=svg"),
+        (["first", "open=maybe"], "must be true or false"),
+        (["first", "second"], "given twice"),
+        (["out=x"], "which study?"),
+        (["first", "--fast"], "write key=value"),
+    ],
+)
+def test_wrong_words(study: Path, words: list[str], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_options(words)
+    assert told in str(error.value)
+
+
+def test_its_files(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "first", "formats=png"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("maze, value at the start: ") and out[-1] == f"report: {study}/report/index.html"
+    made = {str(path.relative_to(study / "report")) for path in (study / "report").rglob("*.*")}
+    assert {"index.html", "figures/learning_curves.png", "tables/scores.csv", "tables/scores.tex"} <= made
+    assert not any(path.endswith(".pdf") for path in made)
+    assert "no space left" in (study / "report" / "index.html").read_text()
+
+
+def test_it_is_the_same_every_time_and_old_files_go(study: Path) -> None:
+    def files() -> dict[str, bytes]:
+        assert main(["report", "first", "formats=none"]) == 0
+        return {str(path): path.read_bytes() for path in sorted((study / "report").rglob("*.*"))}
+
+    before = files()
+    (study / "report" / "figures" / "old.png").touch()
+    assert files() == before
+
+
+def test_an_interrupted_study_has_the_same_report(tmp_path: Path) -> None:
+    """On a slower machine, or after a pause: all files but the clock's are equal; of the page, see test_page.py."""
+    one = results(("ppo", "deepspi"), ("maze",))
+    other = results(("ppo", "deepspi"), ("maze",), seconds=2.5)
+    for name, found in (("one", one), ("other", dataclasses.replace(other, path=one.path))):
+        report = building.build(found)
+        writing.write(report, tmp_path / name, ("pdf",))
+    for path in (tmp_path / "one").rglob("*.*"):
+        if path.name != "index.html" and not path.name.startswith("speed"):
+            assert path.read_bytes() == (tmp_path / "other" / path.relative_to(tmp_path / "one")).read_bytes(), path
+
+
+@pytest.mark.parametrize("words", [["report", "studies/firts"], ["report", "firts"]])
+def test_no_such_study(study: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("dreamspi: studies/firts: no such study") and "Studies there: first" in told
+    assert told.count("\n") == 1
+
+
+def test_a_training_is_no_study(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = next((study / "runs").iterdir())
+    assert main(["report", str(run)]) == 2
+    assert "a training's directory, not a study's" in capsys.readouterr().err
+
+
+def test_nothing_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path / "new", finished=False)
+    assert main(["report", str(tmp_path / "new")]) == 2
+    told = capsys.readouterr().err
+    assert "no training of this study is finished" in told and told.count("\n") == 1
+    assert not (tmp_path / "new" / "report").exists()
+
+
+def test_where_it_cant_be_written(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("taken").touch()
+    assert main(["report", "first", "out=taken", "formats=none"]) == 2
+    assert "out=taken: can't be written" in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"{option}=" in told for option in Options._fields)
+    assert main(["report"]) == 2
