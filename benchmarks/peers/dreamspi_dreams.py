@@ -1,0 +1,51 @@
+"""DreamSPI's dream phase on its ``rssm``: imagined steps from one batch of encoded real states, and PPO on them."""
+
+from protocol import Contender, Work, count, serve
+
+from dreamspi.config import compose
+from dreamspi.training import Training
+from planners.dream import Behavior
+
+#: Width of the heads' dense layer, that of the peers' actors and critics.
+HEADS = 256
+
+
+def build(work: Work) -> Contender:
+    """The dream phase of a planner ``dreamspi`` that has seen one batch."""
+    training = Training(
+        compose(
+            [
+                f"env={work.game}",
+                "planner=dreamspi",
+                "world_model=rssm",
+                f"num_envs={work.envs}",
+                f"num_steps={work.steps}",
+                f"threads={work.threads}",
+                f"env.num_threads={work.threads}",
+                f"planner.hidden={HEADS}",
+                f"planner.dream.horizon={work.horizon}",
+                "planner.ground.rehearsal=null",
+            ]
+        )
+    )
+    training.start()
+    batch = training.collection.next()
+    planner, model = training.planner, training.planner.agent.world_model
+    start = model.latents(batch).flatten(0, 1).detach()
+    behavior = Behavior(planner.behavior_heads, batch["logits"].flatten(0, 1))
+    training.close()
+
+    def whole() -> None:
+        planner.dream.run(start, behavior, 0.0)
+
+    def imagine() -> None:
+        planner.dream.dream(start, behavior.heads)
+
+    evaluated = (model.encoder.cell, model.network, model.reward_head, model.termination_head, planner.agent.heads)
+    parameters = count(p for part in evaluated for p in part.parameters())
+    iterate = {"whole": whole, "imagine": imagine}[work.phase]
+    return Contender(iterate, work.batch * work.horizon, parameters, ("dreamspi", "torchrl"))
+
+
+if __name__ == "__main__":
+    serve(build)
