@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PEERS ?= .venv-peers
 ARGS ?=
 
-.PHONY: train test slow check clean
+.PHONY: train test slow check peers clean
 
 ## train: install, then learn the toy maze; more words by ARGS="env=minatar/breakout seed=1"
 train: $(VENV)/ready
@@ -25,11 +26,20 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+## peers: install the peers into an environment of their own, then race them; more words by ARGS="threads=2 race=ppo"
+peers: $(VENV)/ready $(PEERS)/ready
+	$(BIN)/python benchmarks/peers/compare.py peers=$(PEERS)/bin/python $(ARGS)
+
 $(VENV)/ready: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable ".[dev]"
 	touch $@
 
+$(PEERS)/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
