@@ -41,8 +41,8 @@ def train_words(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("trian", ["trian: no such command. Did you mean train?", "Commands: train, evaluate, certify"]),
-        ("play now", ["play: no such command", "train, evaluate, certify"]),
+        ("trian", ["trian: no such command. Did you mean train?", "Commands: train, study, report, evaluate, certify"]),
+        ("play now", ["play: no such command", "train, study, report, evaluate, certify"]),
         ("list planers", ["list=planers", "Did you mean planners", "envs, world_models, planners, experiments"]),
         ("train seed", ["seed: not understood", "key=value"]),
         ("train seed =1", ["not understood", "without spaces"]),
