@@ -7,8 +7,9 @@ from matplotlib.ticker import MaxNLocator
 
 from dreamspi.reports.charts import Curves
 
-#: A logarithmic axis from one number to so many times as much has hardly a power of ten on it.
-NARROW = 20
+#: Times that the largest number is the smallest on a logarithmic axis: below the first, numbers as on a linear one;
+#: below the second, 1, 2 and 5; above it, powers of ten.
+NARROW, WIDE = 6, 500
 
 
 def span(chart: Curves) -> tuple[float, float]:
@@ -21,9 +22,13 @@ def span(chart: Curves) -> tuple[float, float]:
 
 
 def ticks(chart: Curves) -> list[float] | None:
-    """Round numbers for a narrow logarithmic axis; None for any other, which Plotly and matplotlib do well."""
+    """Round numbers for a logarithmic axis with few powers of ten; None for any other, which the libraries do well."""
     low, high = span(chart)
-    if not chart.log or not 0 < low < high < NARROW * low:
+    if not chart.log or not 0 < low < high < WIDE * low:
         return None
+    if high > NARROW * low:
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        everywhere = np.outer(powers, (1, 2, 5)).ravel()
+        return [float(f"{place:g}") for place in everywhere if low / 2 <= place <= 2 * high]
     places = np.asarray(MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high))
     return places[places > 0].tolist()

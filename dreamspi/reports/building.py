@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dreamspi import __version__
 from dreamspi.reports import inside, outcome, provenance, speed
 from dreamspi.reports.charts import Report, Section
 from dreamspi.reports.findings import compare, intervals
@@ -43,7 +44,7 @@ def build(results: Results) -> Report:
         findings=findings,
         sections=[section for section in found if section],
         extra=[on_clock] if on_clock else [],
-        footer=HOW,
+        footer=f"Made by DreamSPI {__version__} from what each training logged.",
     )
 
 
@@ -60,10 +61,11 @@ def _findings(results: Results, made: Mapping[str, Table]) -> list[tuple[str, st
     for env in results.environments if len(results.environments) <= MOST_NAMED else ():
         told = compare(_there(made, "scores", env)) or "no game has ended."
         found.append((f"{env}, {outcome.score_name(results, env)}:", told))
-    places = {suite(env): env for env in results.environments} | {name: f"median, {name}" for name in several}
+    places = {suite(env): (env, env) for env in results.environments}
+    places |= {name: (f"median, {name}", f"{name}, median over its environments") for name in several}
     for loss in LOSSES:
-        for place in places.values():
-            there = {arm: i for arm, i in _there(made, f"losses_{loss}", place).items() if trains_model(results, arm)}
+        for row, place in places.values():
+            there = {arm: i for arm, i in _there(made, f"losses_{loss}", row).items() if trains_model(results, arm)}
             if len(there) > 1:
                 found.append((f"{place}, {loss}:", compare(there, below="below")))
     return found

@@ -179,7 +179,7 @@ class Report:
         findings: what the intervals support, each a heading and a text.
         sections: its parts.
         extra: figures that the page doesn't show.
-        footer: how to read its intervals.
+        footer: what made it.
     """
 
     title: str

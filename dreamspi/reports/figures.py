@@ -113,8 +113,8 @@ def _curves(axis: Axes, chart: Curves, styles: Mapping[str, Style]) -> None:
         axis.yaxis.set_major_locator(FixedLocator(places))
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.yaxis.set_minor_locator(NullLocator())
-    axis.set_xlim(left=0)
     if chart.steps:
+        axis.set_xlim(left=0)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.set_xlabel(_text(chart.x))
     axis.set_ylabel(_text(chart.y))

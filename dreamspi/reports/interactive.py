@@ -62,7 +62,7 @@ def _curves(chart: Curves, styles: Mapping[str, Style]) -> go.Figure:
         margin={"l": 58, "r": 12, "t": 8, "b": 46},
         showlegend=False,
         hovermode="x unified",
-        xaxis={"title": {"text": _text(chart.x)}, "rangemode": "tozero"},
+        xaxis={"title": {"text": _text(chart.x)}, "rangemode": "tozero" if chart.steps else "normal"},
         yaxis={"title": {"text": _text(chart.y)}, "type": "log" if chart.log else "linear"},
     )
     if chart.log:

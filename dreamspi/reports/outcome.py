@@ -6,6 +6,8 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dreamspi.reports import statistics
 from dreamspi.reports.charts import Curves, Dot, Dots, Group, Line, Mark, Section
 from dreamspi.reports.curves import SCORE, curves
@@ -117,10 +119,22 @@ def _aggregates(results: Results, tables: Mapping[str, Table], suite: str) -> Gr
 def _profiles(results: Results, of: Sequence[str]) -> Group:
     charts = []
     for place, suite in enumerate(of):
-        lines = tuple(Line(arm, curve) for arm, curve in statistics.profiles(results, suite).items())
+        found = statistics.profiles(results, suite, _levels(results, suite))
+        lines = tuple(Line(arm, curve) for arm, curve in found.items())
         y, x = "share of trainings above", "normalized score"
         charts.append(Curves(f"profiles-{place}", suite, lines, y, x, steps=False))
     return Group("profiles", "Share above each score", tuple(chart for chart in charts if chart.lines))
+
+
+def _levels(results: Results, suite: str) -> list[float] | None:
+    """From just below the lowest score to just above the highest: where the profiles tell arms apart."""
+    matrices = scores(results, suite).matrices.values()
+    everything = np.concatenate([matrix.scores.ravel() for matrix in matrices]) if matrices else np.empty(0)
+    if not everything.size:
+        return None
+    low, high = float(everything.min()), float(everything.max())
+    around = 0.03 * (high - low) or 0.03
+    return np.linspace(low - around, high + around, 101).tolist()
 
 
 def _improvements(tables: Mapping[str, Table], of: Sequence[str]) -> Group:

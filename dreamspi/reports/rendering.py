@@ -19,8 +19,8 @@ from dreamspi.reports.table import Table
 PAGE = Path(__file__).with_name("page")
 #: Charts of one group that a page opens with; more are folded away under their heading.
 MANY = 9
-#: Rows of a table that it opens with.
-LONG = 10
+#: Tables that are folded away, as a reader looks up one row of them, and rows from which any is.
+LOOKED_UP, LONG = ("pairs", "loss_pairs"), 60
 #: Seconds and what they are called; a clock's axis has the first that its numbers are small in.
 UNITS = ((1, "seconds"), (60, "minutes"), (3600, "hours"))
 
@@ -103,7 +103,7 @@ def _table(table: Table, endings: Sequence[str]) -> dict[str, Any]:
     return {
         "title": table.title,
         "notes": table.notes,
-        "long": len(table.shown) > LONG,
+        "long": table.name in LOOKED_UP or len(table.shown) > LONG,
         "columns": [str(column) for column in table.shown.columns],
         "rows": table.shown.astype(object).to_numpy().tolist(),
         "files": [(ending.upper(), f"tables/{table.name}.{ending}") for ending in endings],
