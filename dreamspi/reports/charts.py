@@ -37,9 +37,9 @@ class Line(NamedTuple):
         return bool(np.isfinite(self.curve.low).any())
 
 
-def thinned(curve: Curve) -> Curve:
-    """The same curve with ``MOST_POINTS`` points at most, the first and the last among them."""
-    kept = thinned_grid(np.arange(len(curve.x)), MOST_POINTS)
+def thinned(curve: Curve, most: int = MOST_POINTS) -> Curve:
+    """The same curve with so many points at most, the first and the last among them."""
+    kept = thinned_grid(np.arange(len(curve.x)), most)
     return Curve(*(values[kept] for values in curve))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dreamspi.reports.axes import span, ticks
-from dreamspi.reports.charts import Chart, Curves, Dots, Line, Mark, thinned
+from dreamspi.reports.charts import MOST_POINTS, Chart, Curves, Dots, Line, Mark, thinned
 from dreamspi.reports.colors import Style
 from dreamspi.reports.intervals import Curve
 
@@ -27,9 +27,9 @@ KIND_DASHES = ("solid", "dash", "dot", "dashdot")
 HEIGHT, ROW, AROUND = 290, 30, 76
 
 
-def figure(chart: Chart, styles: Mapping[str, Style]) -> dict[str, Any]:
-    """A chart as Plotly's JSON: ``data`` and ``layout``."""
-    drawn = _curves(chart, styles) if isinstance(chart, Curves) else _dots(chart, styles)
+def figure(chart: Chart, styles: Mapping[str, Style], points: int = MOST_POINTS) -> dict[str, Any]:
+    """A chart as Plotly's JSON, ``data`` and ``layout``; curves with so many points at most."""
+    drawn = _curves(chart, styles, points) if isinstance(chart, Curves) else _dots(chart, styles)
     return drawn.to_plotly_json()
 
 
@@ -38,25 +38,27 @@ def height(chart: Chart) -> int:
     return HEIGHT if isinstance(chart, Curves) else AROUND + ROW * len(chart.dots)
 
 
-def clock(chart: Chart, unit: float = 1.0) -> list[dict[str, Any]]:
+def clock(chart: Chart, unit: float = 1.0, points: int = MOST_POINTS) -> list[dict[str, Any]]:
     """What differs in each of the figure's traces if x is the clock, in ``unit`` seconds; empty where there is none."""
     if not isinstance(chart, Curves) or not chart.steps or any(line.clock is None for line in chart.lines):
         return []
-    return [trace for line in chart.lines if line.clock is not None for trace in _on_clock(line, line.clock, unit)]
+    return [
+        trace for line in chart.lines if line.clock is not None for trace in _on_clock(line, line.clock, unit, points)
+    ]
 
 
-def _on_clock(line: Line, clock: Curve, unit: float) -> list[dict[str, Any]]:
+def _on_clock(line: Line, clock: Curve, unit: float, points: int) -> list[dict[str, Any]]:
     anew = clock.estimate is not line.curve.estimate
-    clock = thinned(clock)
+    clock = thinned(clock, points)
     ends = (clock.low, clock.high) if line.has_interval else ()
     x = _numbers(clock.x / unit)
     return [{"x": x} | ({"y": _numbers(y)} if anew else {}) for y in (*ends, clock.estimate)]
 
 
-def _curves(chart: Curves, styles: Mapping[str, Style]) -> go.Figure:
+def _curves(chart: Curves, styles: Mapping[str, Style], points: int) -> go.Figure:
     drawn = go.Figure(layout={"template": "none"})
     for line in chart.lines:
-        drawn.add_traces(_line(line, styles[line.arm], chart.kinds))
+        drawn.add_traces(_line(line, styles[line.arm], chart.kinds, points))
     drawn.update_layout(
         height=height(chart),
         margin={"l": 58, "r": 12, "t": 8, "b": 46},
@@ -76,9 +78,9 @@ def _curves(chart: Curves, styles: Mapping[str, Style]) -> go.Figure:
     return drawn
 
 
-def _line(line: Line, style: Style, kinds: Sequence[str]) -> list[go.Scatter]:
+def _line(line: Line, style: Style, kinds: Sequence[str], points: int) -> list[go.Scatter]:
     """The curve, behind it the two ends of its interval with the band between them."""
-    curve, name = thinned(line.curve), _text(f"{line.arm} {line.kind}".strip())
+    curve, name = thinned(line.curve, points), _text(f"{line.arm} {line.kind}".strip())
     dash = KIND_DASHES[kinds.index(line.kind) % len(KIND_DASHES)] if line.kind else style.dash[0]
     meta = {"arm": style.place, "n": [int(curve.n.min()), int(curve.n.max())]}
     traces = []

@@ -12,7 +12,7 @@ import jinja2
 import plotly.offline
 
 from dreamspi.reports import interactive
-from dreamspi.reports.charts import Chart, Curves, Dots, Group, Report, Section
+from dreamspi.reports.charts import MOST_POINTS, Chart, Curves, Dots, Group, Report, Section
 from dreamspi.reports.colors import styles
 from dreamspi.reports.table import Table
 
@@ -21,6 +21,8 @@ PAGE = Path(__file__).with_name("page")
 MANY = 9
 #: Tables that are folded away, as a reader looks up one row of them, and rows from which any is.
 LOOKED_UP, LONG = ("pairs", "loss_pairs"), 60
+#: Points of all curves of a page together, about, and of one curve at least: a page must not grow with every game.
+POINTS, FEWEST_POINTS = 100_000, 25
 #: Seconds and what they are called; a clock's axis has the first that its numbers are small in.
 UNITS = ((1, "seconds"), (60, "minutes"), (3600, "hours"))
 
@@ -37,7 +39,9 @@ def render(report: Report, figures: Sequence[str], tables: Sequence[str]) -> str
         [c for section in report.sections if section.clock is clock for group in section.groups for c in group.charts]
         for clock in (False, True)
     )
-    clock = _clock(charts) | {"charts": {chart.name: interactive.figure(chart, colors) for chart in timed}}
+    curves = sum(len(chart.lines) for chart in charts if isinstance(chart, Curves))
+    points = min(max(POINTS // max(curves, 1), FEWEST_POINTS), MOST_POINTS)
+    clock = _clock(charts, points) | {"charts": {chart.name: interactive.figure(chart, colors) for chart in timed}}
     template = _environment().get_template("page.html")
     return template.render(
         title=report.title,
@@ -46,7 +50,7 @@ def render(report: Report, figures: Sequence[str], tables: Sequence[str]) -> str
         footer=report.footer,
         arms=[{"name": arm, "place": s.place, "color": s.color, "dash": s.dash[0]} for arm, s in colors.items()],
         sections=[_section(section, figures, tables) for section in report.sections],
-        charts=_json({chart.name: interactive.figure(chart, colors) for chart in charts}),
+        charts=_json({chart.name: interactive.figure(chart, colors, points) for chart in charts}),
         clock=_json(clock),
         has_clock=bool(clock["moved"]),
         css=(PAGE / "page.css").read_text(encoding="utf-8").strip(),
@@ -110,12 +114,12 @@ def _table(table: Table, endings: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _clock(charts: Sequence[Chart]) -> dict[str, Any]:
+def _clock(charts: Sequence[Chart], points: int) -> dict[str, Any]:
     """What the clock makes of each chart's traces, and what the axis is called then."""
     lines = [line for chart in charts if isinstance(chart, Curves) for line in chart.lines]
     longest = max((float(line.clock.x[-1]) for line in lines if line.clock and len(line.clock.x)), default=0.0)
     unit, called = next(((u, name) for u, name in UNITS if longest < 200 * u), UNITS[-1])
-    found = {chart.name: places for chart in charts if (places := interactive.clock(chart, unit))}
+    found = {chart.name: places for chart in charts if (places := interactive.clock(chart, unit, points))}
     return {"title": f"{called} of training", "moved": found}
 
 

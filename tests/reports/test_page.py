@@ -8,11 +8,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dreamspi.reports import writing
 from dreamspi.reports.building import build
-from dreamspi.reports.charts import Report
+from dreamspi.reports.charts import Curves, Group, Line, Report, Section
+from dreamspi.reports.intervals import Curve
 from dreamspi.reports.rendering import render
 from tests.reports.synthetic import results
 
@@ -141,3 +143,16 @@ def test_failures_are_listed(page: str) -> None:
     assert "maze-ppo-s3-0" in Tags(page).text and "not finished" in Tags(page).text
     missing = page.partition('<section id="missing"')[2].partition("</section>")[0]
     assert "deepspi" not in missing
+
+
+def test_a_page_does_not_grow_with_every_game() -> None:
+    def curves(count: int) -> Report:
+        line = Line("ppo", Curve(*(np.linspace(0, 1, 1000) for _ in range(5))))
+        charts = tuple(Curves(f"c-{k}", str(k), (line,), "y") for k in range(count))
+        section = Section("curves", "Curves", groups=[Group("c", "Curves", charts)])
+        return Report("many", "", [], ["ppo"], [], [section], [], "")
+
+    few, many = (data(render(curves(count), (), ()), "charts") for count in (3, 1500))
+    assert len(few["c-0"]["data"][0]["x"]) == 150 and len(many["c-0"]["data"][0]["x"]) == 66
+    assert len(data(render(curves(20), (), ()), "charts")) == 20
+    assert "data-many" in render(curves(20), (), ()).partition('id="charts"')[0]

@@ -31,6 +31,7 @@ def test_everything_is_in_it(wheel: Path) -> None:
         assert {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")} <= members
     data = {str(path.relative_to(ROOT)) for path in (ROOT / "dreamspi").rglob("data/*.csv")}
     assert data and data <= members
+    assert {f"dreamspi/reports/page/page.{ending}" for ending in ("html", "css", "js")} <= members
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"dreamspi/{path}" for path in configs} <= members
     tops = {member.partition("/")[0] for member in members if ".dist-info" not in member}
