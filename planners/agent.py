@@ -71,7 +71,7 @@ class Heads(nn.Module):
         """Latents ``[..., *latent_shape]`` to log-probabilities ``[..., A]`` and values ``[...]``."""
         # Folded: a dense layer on a batch of several axes that is not contiguous costs five times as much.
         batch = latent.shape[: latent.ndim - self.latent_dims]
-        features = torch.relu(self.trunk(latent.reshape(-1, self.trunk.in_features)))
+        features = self.trunk(latent.reshape(-1, self.trunk.in_features)).relu_()
         logits = self.actor(features).log_softmax(-1)
         return HeadsOutput(logits.reshape(*batch, -1), self.critic(features).reshape(batch))
 
@@ -143,6 +143,7 @@ class Agent(nn.Module):
                 in_keys=["logits"],
                 out_keys=["action"],
                 distribution_class=Categorical,
+                distribution_kwargs={"validate_args": False},
                 return_log_prob=True,
                 log_prob_key="action_log_prob",
                 default_interaction_type=InteractionType.RANDOM,

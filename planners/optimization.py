@@ -173,17 +173,19 @@ class Mean:
     """Running means of the scalars that minibatches report, synchronized once, at the end."""
 
     def __init__(self) -> None:
-        self.total: TensorDictBase | None = None
+        self.keys: list[str] = []
+        self.total = torch.zeros(())
         self.count = 0
 
     def add(self, scalars: TensorDictBase) -> None:
-        """Adds one minibatch's scalars."""
-        scalars = scalars.detach()
-        self.total = scalars.clone() if self.total is None else self.total + scalars
+        """Adds one minibatch's scalars, which have the same names in all of them."""
+        self.keys = list(scalars.keys())
+        self.total = self.total + torch.stack([value.detach() for value in scalars.values()])
         self.count += 1
 
     def result(self, prefix: str) -> dict[str, float]:
         """``{prefix/name: mean}``; empty if nothing was added."""
-        if self.total is None:
+        if not self.keys:
             return {}
-        return {f"{prefix}/{key}": float(value) / self.count for key, value in self.total.items()}
+        means = [total / self.count for total in self.total.tolist()]
+        return {f"{prefix}/{key}": mean for key, mean in zip(self.keys, means, strict=True)}

@@ -88,11 +88,11 @@ class NatureCNN(Encoder):
         channels, height, width = observation_spec.shape
         self.body = nn.Sequential(
             _orthogonal(nn.Conv2d(channels, 32, 8, 4)),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             _orthogonal(nn.Conv2d(32, 64, 4, 2)),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             _orthogonal(nn.Conv2d(64, 64, 3, 1)),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         sides = ((((side - 8) // 4 + 1) - 4) // 2 + 1 - 2 for side in (height, width))
         self.latent_shape = (64, *sides)
@@ -111,10 +111,10 @@ class SmallCNN(Encoder):
         channels, height, columns = observation_spec.shape
         self.body = nn.Sequential(
             _orthogonal(nn.Conv2d(channels, 16, 3)),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Flatten(),
             _orthogonal(nn.Linear(16 * (height - 2) * (columns - 2), width)),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.latent_shape = (width,)
 

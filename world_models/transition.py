@@ -57,10 +57,11 @@ class Trunk(nn.Module):
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         """Features of ``[B, *latent]`` and ``[B]`` actions."""
         shift = self.action(action)
-        features = self.layers[0](latent)
+        first, *others = self.layers
+        features = first(latent)
         features = features + shift.reshape(*shift.shape, *[1] * (features.ndim - 2))
         features = self.activation(features)
-        for layer in self.layers[1:]:
+        for layer in others:
             features = self.activation(layer(features))
         return features
 
