@@ -61,11 +61,14 @@ MINATAR = [
 ]
 DREAMS = [
     "Alike: starts, horizon, memory 256, 16 one-hots of 16 classes, hidden 256, a reward head of 127 bins and a head "
-    "of ends with two layers of 128 each, actor and critic with one layer of 256, fp32, threads; nothing is compiled. "
-    "Parameters are those that a step of the dream evaluates.",
-    "Not alike: the recurrence works in 8 blocks in DreamSPI and TorchRL, and is one dense GRU in SheepRL.",
-    "Not alike: DreamSPI's actor and critic share their layer and its critic is a number; the peers' are apart, and "
-    "their critic has 127 bins. DreamSPI's head of ends also sees the state and the action before.",
+    "of ends with two layers of 128 each, fp32, threads; nothing is compiled.",
+    "Nearly alike: parameters, counted over all that a step of the dream evaluates; a contender with fewer has less to "
+    "compute, so read a ratio beside the ratio of the counts.",
+    "Not alike: the recurrence works in 8 blocks in DreamSPI and TorchRL, and is one dense GRU in SheepRL, which has "
+    "more weights.",
+    "Not alike: DreamSPI's actor and critic share one layer of 512 and its critic is a number; the peers' have one "
+    "layer of 256 each, and their critic has 127 bins. DreamSPI's head of ends also sees the state and the action "
+    "before.",
     "Not alike: DreamSPI starts from encoded states of the game, the peers from random latents; no shape and no count "
     "of steps depends on it.",
 ]

@@ -6,8 +6,8 @@ from dreamspi.config import compose
 from dreamspi.training import Training
 from planners.dream import Behavior
 
-#: Width of the heads' dense layer, that of the peers' actors and critics.
-HEADS = 256
+#: Width of the layer that actor and critic share: as wide as the peers' two layers together, for equally many weights.
+HEADS = 512
 
 
 def build(work: Work) -> Contender:
