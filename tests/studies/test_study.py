@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -47,6 +48,18 @@ def test_killed_twice_and_resumed_it_is_as_if_it_never_was(capsys: pytest.Captur
     assert main(["study", "name=x", "root=broken"]) == 0
     assert records(Study.open("broken/x")) == records(Study.open(whole))
     assert "2 finished" in capsys.readouterr().out
+    assert report("broken/x") == report("whole/x")
+
+
+def report(study: str) -> dict[str, str]:
+    """The files of a study's report by name, but for what is the clock's."""
+    assert main(["report", study, "formats=none"]) == 0
+    files = {path.name: path.read_text() for path in Path(study, "report").rglob("*.*") if "speed" not in path.name}
+    assert {"index.html", "scores.csv", "scores.tex", "versions.csv"} <= files.keys()
+    clock = r"<(section|script)\b[^>]*\bdata-clock\b.*?</\1>"
+    files["index.html"], parts = re.subn(clock, "", files["index.html"], flags=re.S)
+    assert parts >= 2
+    return files
 
 
 def test_a_failed_cell_is_told_kept_apart_and_retried(capsys: pytest.CaptureFixture[str]) -> None:
