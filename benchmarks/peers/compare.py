@@ -134,8 +134,8 @@ def revision() -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
-def compare(kind: str, names: Sequence[str], work: Work, repeats: int, peers: str, results: Path) -> bool:
-    """One race: prints its table and keeps it. Returns whether all contenders arrived."""
+def compare(kind: str, names: Sequence[str], work: Work, repeats: int, peers: str, results: Path, code: str) -> bool:
+    """One race of the revision ``code``: prints its table and keeps it. Returns whether all contenders arrived."""
     entries = {name: ENTRIES[kind][name] for name in names}
     size = f"{work.envs} x {work.steps}"
     size += f", {work.epochs} epochs x {work.minibatches} minibatches" if kind == "ppo" else f", horizon {work.horizon}"
@@ -143,7 +143,7 @@ def compare(kind: str, names: Sequence[str], work: Work, repeats: int, peers: st
         "race": f"{kind}, {work.game}, {size}, fp32",
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "machine": machine(work),
-        "revision": revision(),
+        "revision": code,
         "python": platform.python_version(),
         "measured": f"{repeats} repeats of {work.iterations} iterations each, in turns, after one that warms up",
     }
@@ -207,7 +207,8 @@ def main(words: Sequence[str]) -> int:
             if name not in ENTRIES[kind]:
                 raise SystemExit(f"contenders={name}: allowed in {kind}: {', '.join(ENTRIES[kind])}.")
     torch.set_num_threads(work.threads)
-    arrived = [compare(kind, names, work, int(own["repeats"]), own["peers"], results) for kind, names in chosen.items()]
+    repeats, peers, code = int(own["repeats"]), own["peers"], revision()  # before a table of ours makes it dirty
+    arrived = [compare(kind, names, work, repeats, peers, results, code) for kind, names in chosen.items()]
     return 0 if all(arrived) else 1
 
 
