@@ -62,7 +62,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than these runs."""
-    monkeypatch.setattr("dreamspi.train.draw", lambda run: None)
+    monkeypatch.setattr("dreamspi.picture.draw", lambda run: None)
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_a_finished_run_without_its_picture(
     """Killed while it was drawn."""
     run = Path(shutil.copytree(reference("maze-deepspi"), tmp_path / "run"))
     drawn: list[Path] = []
-    monkeypatch.setattr("dreamspi.train.draw", lambda run: drawn.append(run.path))
+    monkeypatch.setattr("dreamspi.picture.draw", lambda run: drawn.append(run.path))
     assert resume(run) == 0
     assert drawn == [run]
 
@@ -380,7 +380,7 @@ LONG = {"iterations": 200, "checkpoint": 10, "barrier": 24}
 @pytest.fixture(scope="module")
 def long_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dreamspi.train.draw", lambda run: None)
+        patch.setattr("dreamspi.picture.draw", lambda run: None)
         return trained(tmp_path_factory.mktemp("long") / "run", *CASES["maze-deepspi"], **LONG)
 
 
