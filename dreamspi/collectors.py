@@ -219,14 +219,16 @@ class OnRay(_Shared):
             )
 
     def next(self) -> TensorDictBase:
+        lost: Exception | None = None
         for _ in range(ATTEMPTS):
             try:
+                if lost is not None:
+                    self._build()
                 return self._next()
             except (self.ray.exceptions.RayActorError, self.ray.exceptions.ObjectLostError) as error:
                 lost = error
             said = str(lost).splitlines()[0]
             warnings.warn(f"a Ray worker was lost ({said}); the workers and their games begin anew.", stacklevel=2)
-            self._build()
         raise UserError(f"Ray workers are lost again and again, {ATTEMPTS} times in a row: {lost}") from lost
 
     def _next(self) -> TensorDictBase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
@@ -31,8 +32,8 @@ def parse(overrides: Iterable[str]) -> list[Override]:
 
 
 def quoted(value: object) -> str:
-    """A text in Hydra's grammar, whatever characters it has."""
-    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    """A text in Hydra's grammar, whatever characters it has: a backslash is only special before a quote."""
+    text = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
     return f"'{text}'"
 
 

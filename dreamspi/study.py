@@ -28,7 +28,7 @@ interrupted continues from its newest checkpoint, and environments, planners or 
 
 keys:
   name=<study>       Names the study; with a preset, the preset's name by default.
-  study=<preset>     What to compare, from a file; the other keys change it.
+  study=<preset>     What to compare, from a file; what you type wins over it.
   env=[a,b]          Environments, as in `dreamspi train`.  Default: maze.
   planner=[a,b]      Planners.  Default: dreamspi.
   world_model=[a,b]  World models.  Default: the one that `dreamspi train` takes.
@@ -50,7 +50,8 @@ launchers:
 examples:
   dreamspi study name=first env=[maze,minatar/breakout] planner=[ppo,deepspi,hybrid] seeds=3 total_steps=100000
   dreamspi study name=first                                  go on after an interruption
-  dreamspi study name=first planner=[dreamspi] env=[maze,minatar/breakout] seeds=5 total_steps=100000   add some
+  dreamspi study name=first planner=[dreamspi]               one more arm; what is left open is as it was
+  dreamspi study name=first seeds=5                          two more seeds of everything
   dreamspi study name=horizons planner.dream.horizon=2,4,8 launcher.n_jobs=2
   dreamspi study study=quick
 """
@@ -58,29 +59,33 @@ examples:
 
 def study(asked: Request) -> int:
     """Runs what is asked for; returns 0 if every cell of it is finished, 1 if some failed, 128 + n after signal n."""
-    if asked.design is None:
-        found = Study.open(asked.path)
-        chosen = list(found.cells.values())
-    else:
-        chosen = cells(asked.design)
-        found = Study.extend(asked.path, chosen)
+    chosen = None if asked.design is None else cells(asked.design)
+    found = _opened(asked, chosen)
     launching.check(found, asked.launcher)
-    todo = [cell for cell in chosen if _runs(found.state(cell), asked.retry)]
     if asked.dry:
-        _show(found, chosen)
+        _show(found, chosen or list(found.cells.values()))
         return 0
-    if todo:
-        launching.require(found, asked.launcher)
-    found.save()
-    print(f"{asked.path}: {len(chosen)} cells; {overview.summary_line(overview.standings(found))}", flush=True)
-    code = 0
+    launching.require(found, asked.launcher)
     with found.locked("study", wait=False):
+        found = _opened(asked, chosen)  # nobody else adds to it any more
+        found.save()
+        chosen = chosen or list(found.cells.values())
+        print(f"{asked.path}: {len(chosen)} cells; {overview.summary_line(overview.standings(found))}", flush=True)
+        todo = [cell for cell in chosen if _runs(found.state(cell), asked.retry)]
         for cell in todo:
             found.forget_outcome(cell)
+        code = 0
         if todo:
             with overview.Overview(found, todo):
                 code = launching.launch(found, todo, asked.launcher)
     return _close(found, chosen, code)
+
+
+def _opened(asked: Request, chosen: Sequence[Cell] | None) -> Study:
+    """The study on disk, with the cells that were asked for."""
+    if asked.design is None or chosen is None:
+        return Study.open(asked.path)
+    return Study.extend(asked.path, asked.design, chosen)
 
 
 def _runs(state: State, retry: bool) -> bool:
@@ -106,7 +111,10 @@ def _close(found: Study, chosen: Sequence[Cell], code: int) -> int:
     if code:
         print(f"stopped; go on with: {again}")
         return code
+    states = [found.state(cell) for cell in chosen]
+    if any(state in (State.INTERRUPTED, State.WAITING) for state in states):
+        print(f"some were broken off; go on with: {again}")
     if not any(found.state(cell) is State.FINISHED for cell in found.cells.values()):
         raise UserError(f"{found.path}: no cell is finished.")
     print(f"report: dreamspi report {found.path}")
-    return 0 if all(found.state(cell) is State.FINISHED for cell in chosen) else EXIT_FAILED
+    return 0 if all(state is State.FINISHED for state in states) else EXIT_FAILED

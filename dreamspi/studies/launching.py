@@ -27,7 +27,7 @@ from dreamspi.errors import UserError, tell, unknown
 from dreamspi.overrides import check_keys, parse, quoted
 from dreamspi.studies.design import Cell, cores
 from dreamspi.studies.ray_launcher import RayLauncher
-from dreamspi.studies.running import job
+from dreamspi.studies.running import COMMAND, job
 from dreamspi.studies.store import State, Study
 
 CONFIG_NAME = "launch"
@@ -62,6 +62,7 @@ def require(study: Study, words: Sequence[str]) -> None:
 def launch(study: Study, cells: Sequence[Cell], words: Sequence[str]) -> int:
     """Runs the cells and returns when all have ended, or a signal has stopped them: then 128 + its number, else 0."""
     study.stop.unlink(missing_ok=True)
+    os.environ[COMMAND] = str(os.getpid())
     whole = _words(study, words, threads=max(cell.threads for cell in cells))
     with _composed(whole) as config, _signals(study) as got:
         for _ in range(ATTEMPTS):

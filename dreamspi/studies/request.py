@@ -15,14 +15,15 @@ from dreamspi.catalogue import options, path_of
 from dreamspi.config import expand
 from dreamspi.errors import UserError, unknown
 from dreamspi.overrides import parse, values
-from dreamspi.studies.design import Arm, Design
+from dreamspi.studies.design import Arm, Design, last_wins
+from dreamspi.studies.store import Study
 
 #: What a preset may say, besides any key of `dreamspi train`, which goes under ``fixed``.
-PRESET_KEYS = ("env", "planner", "world_model", "variants", "arms", "seeds", "fixed", "threads")
+PRESET_KEYS = ("env", "planner", "world_model", "variants", "arms", "seeds", "fixed")
 #: The dimensions whose values may be listed.
 AXES = ("env", "planner", "world_model")
 #: A study's name is a directory's.
-NAME = re.compile(r"[\w.=+-]+")
+NAME = re.compile(r"\w[\w.+-]*")
 
 
 class Request(NamedTuple):
@@ -44,7 +45,7 @@ class Request(NamedTuple):
 
 
 def read(words: Sequence[str]) -> Request:
-    """The request that the words make.
+    """The request that the words make. What they leave open is as the study had it, if it is there already.
 
     Raises:
         UserError: a preset, a key or a value that can't be right. Combinations are not looked into: see ``cells``.
@@ -53,7 +54,7 @@ def read(words: Sequence[str]) -> Request:
     launcher, rest = [], []
     for word, override in zip(words, parse(words), strict=True):
         key = override.key_or_group
-        if key in ("name", "study", "root", "seeds", "retry", "dry", "threads", *AXES):
+        if key in ("name", "study", "root", "seeds", "retry", "dry", *AXES):
             own[key] = override
         elif key == "launcher" or key.startswith("launcher."):
             launcher.append(word)
@@ -62,21 +63,31 @@ def read(words: Sequence[str]) -> Request:
             raise UserError(f"{word}: a study gives every training its own; write {better[key]}.")
         else:
             rest.append((word, override))
-    preset = _preset(_scalar(own.get("study"), str, None))
-    name = _scalar(own.get("name"), str, _scalar(own.get("study"), str, None))
-    if name is None:
+    retry, dry = (_scalar(own.get(key), bool, False) for key in ("retry", "dry"))
+    preset = _scalar(own.get("study"), str, None)
+    path = Path(_scalar(own.get("root"), str, "studies")) / _name(words, preset)
+    asked = {key: _value(own[key]) for key in (*AXES, "seeds") if key in own}
+    if preset is None and (path / "study.yaml").is_file():
+        design = _design(asked, rest, Study.open(path).design) if asked or rest else None
+    elif preset is None and not asked and not rest:
+        raise UserError(f"{path}: no such study yet; say what to compare, such as env=[maze] planner=[ppo,deepspi].")
+    else:
+        design = _design(_merged(_preset(preset), asked), rest, None)
+    return Request(path, design, tuple(launcher), retry, dry)
+
+
+def _name(words: Sequence[str], preset: str | None) -> str:
+    """The study's name as it was typed: ``2024_01`` is not the number 202401."""
+    typed = [word.removeprefix("name=").strip("'\"") for word in words if word.startswith("name=")]
+    name = typed[-1] if typed else preset
+    if not name:
         raise UserError("name=<study> is missing: it names the study's directory under studies/.")
     if not NAME.fullmatch(name):
-        raise UserError(f"name={name}: must be made of letters, digits and . _ = + -, as it names a directory.")
-    asked = {key: _value(own[key]) for key in (*AXES, "seeds", "threads") if key in own}
-    nothing = not preset and not asked and not rest
-    return Request(
-        path=Path(_scalar(own.get("root"), str, "studies")) / name,
-        design=None if nothing else _design(preset | asked, rest),
-        launcher=tuple(launcher),
-        retry=_scalar(own.get("retry"), bool, False),
-        dry=_scalar(own.get("dry"), bool, False),
-    )
+        raise UserError(
+            f"name={name}: must begin with a letter or a digit and have only letters, digits and . _ + - in it, as it "
+            "names a directory."
+        )
+    return name
 
 
 def _preset(name: str | None) -> dict[str, Any]:
@@ -92,45 +103,105 @@ def _preset(name: str | None) -> dict[str, Any]:
     return content
 
 
-def _design(asked: Mapping[str, Any], rest: Sequence[tuple[str, Override]]) -> Design:
+def _merged(preset: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was typed in the place of what the preset says; an environment keeps the preset's words for it."""
+    merged = {**preset, **asked}
+    special = preset.get("env")
+    if "env" in asked and isinstance(special, Mapping):
+        merged["env"] = {env: special.get(env) for env in _names("env", asked["env"])}
+    return merged
+
+
+def _design(asked: Mapping[str, Any], rest: Sequence[tuple[str, Override]], before: Design | None) -> Design:
+    """The design that was asked for; ``before`` is the study's, for what is left open."""
     swept = [word for word, override in rest if override.is_sweep_override()]
     typed = [word for word, override in rest if not override.is_sweep_override()]
-    threads = asked.get("threads", 1)
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise UserError(f"threads={threads}: must be a whole number of at least 1: the cores that one training takes.")
+    preset = any(override.key_or_group == "experiment" for _, override in rest)
+    same_arms = before is not None and not swept and not any(key in asked for key in ("planner", "world_model"))
+    arms = before.arms if before is not None and same_arms else _arms(asked, swept, preset)
+    _refuse_twice(arms, typed)
+    if before is None or "env" in asked:
+        environments = _environments(asked.get("env", "" if preset else "maze"))
+        if before is not None:
+            environments = {env: before.environments.get(env, words) for env, words in environments.items()}
+    else:
+        environments = dict(before.environments)
+    fixed = last_wins(["threads=1", *_listed("fixed", asked.get("fixed"))]) if before is None else before.fixed
     return Design(
-        environments=_environments(asked.get("env", "maze")),
-        arms=_arms(asked, swept),
-        seeds=_seeds(asked.get("seeds", 3)),
-        fixed=(*map(str, asked.get("fixed") or ()), *typed, f"threads={threads}"),
+        environments=environments,
+        arms=arms,
+        seeds=before.seeds if before is not None and "seeds" not in asked else _seeds(asked.get("seeds", 3)),
+        fixed=fixed,
+        typed=last_wins([*(before.typed if before is not None else ()), *typed]),
     )
+
+
+def _refuse_twice(arms: Sequence[Arm], typed: Sequence[str]) -> None:
+    """Raises for a key that is to be the same everywhere and that an arm is made of, and for two arms of one name."""
+    keys = {override.key_or_group: override.input_line for override in parse(typed)}
+    for arm in arms:
+        for override in parse(arm.overrides):
+            if override.key_or_group in keys:
+                raise UserError(f"{keys[override.key_or_group]}: arm {arm.name} has its own, {override.input_line}.")
+        if sum(other.name == arm.name for other in arms) > 1:
+            raise UserError(f"two arms are named {arm.name}: give them different names, or values.")
 
 
 def _environments(asked: Any) -> dict[str, tuple[str, ...]]:
     if isinstance(asked, Mapping):
-        return {str(env): tuple(map(str, words or ())) for env, words in asked.items()}
+        return {str(env): _listed(f"env.{env}", words) for env, words in asked.items()}
     return {env: () for env in _names("env", asked)}
 
 
-def _arms(asked: Mapping[str, Any], swept: Sequence[str]) -> tuple[Arm, ...]:
-    """Every planner x world model x variant x swept value, and the arms that a preset names."""
-    named = tuple(Arm(str(name), tuple(map(str, words or ()))) for name, words in (asked.get("arms") or {}).items())
+def _arms(asked: Mapping[str, Any], swept: Sequence[str], preset: bool) -> tuple[Arm, ...]:
+    """Every planner x world model x variant x swept value, and the arms that a preset names.
+
+    Args:
+        asked: what was asked for.
+        swept: words with several values.
+        preset: an experiment is chosen, whose planner and model are not to be replaced by defaults.
+    """
+    named = [Arm(name, words) for name, words in _mapping("arms", asked.get("arms")).items()]
     if named and not swept and not any(axis in asked for axis in ("planner", "world_model")):
-        return named
-    planners = _names("planner", asked.get("planner", "dreamspi"))
-    models = [None] if asked.get("world_model") is None else _names("world_model", asked["world_model"])
-    variants = asked.get("variants") or {"default": ()}
+        return tuple(named)
+    default = None if preset else "dreamspi"
+    planners, models = (
+        _choices(key, asked.get(key, value)) for key, value in (("planner", default), ("world_model", None))
+    )
+    variants = _mapping("variants", asked.get("variants")) or {"default": ()}
     crossed = []
     for planner, model, variant, set_to in itertools.product(planners, models, variants, expand(swept)):
-        words = [f"planner={planner}", *([f"world_model={model}"] if model else [])]
-        shown = [planner, model, None if variant == "default" else str(variant), *map(_short, set_to)]
-        crossed.append(Arm(" ".join(filter(None, shown)), (*words, *map(str, variants[variant] or ()), *set_to)))
+        words = [*([f"planner={planner}"] if planner else []), *([f"world_model={model}"] if model else [])]
+        shown = [planner, model, None if variant == "default" else variant, *map(_short, set_to)]
+        crossed.append(Arm(" ".join(filter(None, shown)) or "experiment", (*words, *variants[variant], *set_to)))
     return (*crossed, *named)
+
+
+def _choices(key: str, asked: Any) -> list[str] | list[None]:
+    return [None] if asked is None else _names(key, asked)
+
+
+def _mapping(key: str, value: Any) -> dict[str, tuple[str, ...]]:
+    """Names with their words, as a preset's file has them."""
+    if value is not None and not isinstance(value, Mapping):
+        raise UserError(
+            f"{key}: must be names with a list of words each, as in `{key}: {{wide: [planner.hidden=1024]}}`."
+        )
+    return {str(name): _listed(f"{key}.{name}", words) for name, words in (value or {}).items()}
+
+
+def _listed(key: str, value: Any) -> tuple[str, ...]:
+    """The words of a list; one word alone is a list too."""
+    if isinstance(value, Mapping) or not isinstance(value, str | list | tuple | None):
+        raise UserError(f"{key}={value}: must be a list of key=value words.")
+    return (value,) if isinstance(value, str) else tuple(map(str, value or ()))
 
 
 def _short(word: str) -> str:
     """``planner.dream.horizon=4`` as ``horizon=4``."""
     key, _, value = word.partition("=")
+    if key == "experiment":
+        return value
     return f"{key.rpartition('.')[2]}={value}"
 
 

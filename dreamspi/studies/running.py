@@ -18,11 +18,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from dreamspi.config import RESUME_KEYS, compose
+from dreamspi.errors import UserError
 from dreamspi.overrides import quoted
 from dreamspi.studies.attended import ATTENDANT
-from dreamspi.studies.design import Cell
+from dreamspi.studies.design import Cell, digest
 from dreamspi.studies.store import Study
 
+#: The environment variable that says which process is the study's command.
+COMMAND = "DREAMSPI_STUDY_COMMAND"
 #: Seconds between two looks at a training.
 PERIOD = 0.2
 #: How a training ends that was stopped, not broken: Ctrl-C and SIGTERM, after which it has saved.
@@ -41,18 +45,25 @@ def run_cell(study: Study, cell: Cell) -> None:
 
     A cell that is still at work in a process of an earlier start is waited for.
     """
+    parent = os.getppid()
     with deaf_to_ctrl_c(), study.locked(cell.id, wait=True) as lock:
-        if study.finished(cell) or study.stop.exists():
+        if study.finished(cell) or study.stop.exists() or _deserted(parent):
             return
-        code = _train(study, cell, lock)
+        _check(study, cell)
+        log = study.log(cell)
+        before = log.stat().st_size if log.exists() else 0
+        code = _train(study, cell, lock, parent)
         if code not in (0, *STOPPED) and not study.stop.exists():
-            study.write_outcome(cell, code, _reason(study.log(cell), code))
+            study.write_outcome(cell, code, _reason(log, before, code))
 
 
 @contextmanager
 def deaf_to_ctrl_c() -> Iterator[None]:
     """Within, neither this process nor those that it starts take notice of Ctrl-C, which a terminal sends to all that
-    a command has started: the study's command says what happens then."""
+    a command has started: the study's command says what happens then. The command itself listens."""
+    if _is_command():
+        yield
+        return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -62,7 +73,24 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _train(study: Study, cell: Cell, lock: int) -> int:
+def _is_command() -> bool:
+    """Whether this process is the study's command, which runs a training itself where it runs one at a time."""
+    return os.environ.get(COMMAND) == str(os.getpid())
+
+
+def _deserted(parent: int) -> bool:
+    """Whether the study's command was killed: then nobody is left to stop this process, or to use it."""
+    return not _is_command() and os.getppid() != parent
+
+
+def _check(study: Study, cell: Cell) -> None:
+    """Raises where this version of DreamSPI would compute something else under the cell's name."""
+    fresh = not (study.run_directory(cell) / "config.yaml").is_file()
+    if fresh and digest(compose(cell.overrides)) != cell.digest:
+        raise UserError("another version of DreamSPI made this study, with other defaults: choose another name=.")
+
+
+def _train(study: Study, cell: Cell, lock: int, parent: int) -> int:
     """Runs the training; returns its exit code, negative after a signal."""
     with study.log(cell).open("ab") as log:
         training = subprocess.Popen(
@@ -73,14 +101,13 @@ def _train(study: Study, cell: Cell, lock: int) -> int:
             pass_fds=(lock,),
             env=_environment(cell),
         )
-    parent = os.getppid()
     told = False
     while (code := training.poll()) is None:
-        if not told and (study.stop.exists() or os.getppid() != parent):
+        if not told and (study.stop.exists() or _deserted(parent)):
             training.terminate()
             told = True
         time.sleep(PERIOD)
-    if os.getppid() != parent:  # the study's command was killed: nobody is left to stop this process, or to use it
+    if _deserted(parent):
         os._exit(1)
     return code
 
@@ -88,7 +115,8 @@ def _train(study: Study, cell: Cell, lock: int) -> int:
 def _words(study: Study, cell: Cell) -> list[str]:
     directory = study.run_directory(cell)
     if (directory / "config.yaml").is_file():
-        return [f"resume={quoted(directory)}"]
+        keys = [word for word in cell.overrides if word.partition("=")[0] in RESUME_KEYS]
+        return [*keys, f"resume={quoted(directory)}"]
     shutil.rmtree(directory, ignore_errors=True)  # killed while it was being made
     return [*cell.overrides, f"run_dir={quoted(directory)}"]
 
@@ -99,10 +127,11 @@ def _environment(cell: Cell) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, ATTENDANT: str(os.getpid())}
 
 
-def _reason(log: Path, code: int) -> str:
-    """Why a training failed, in one line."""
+def _reason(log: Path, before: int, code: int) -> str:
+    """Why a training failed, in one line; its log had ``before`` bytes of earlier attempts."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    text = log.read_bytes()[before:].decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line.removeprefix("dreamspi: ") for line in lines if line.startswith("dreamspi: ")]
     return (told or lines or [f"exit code {code}"])[-1]

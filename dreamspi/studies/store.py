@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ import yaml
 from dreamspi.config import compose
 from dreamspi.errors import UserError, nearest
 from dreamspi.run_directory import write_atomically
-from dreamspi.studies.design import Cell, settings
+from dreamspi.studies.design import Arm, Cell, Design, settings
 
 
 class State(StrEnum):
@@ -44,12 +44,13 @@ class Study:
     """A study on disk.
 
     Args:
-        path: its directory; use ``open`` or ``create``.
+        path: its directory; use ``open`` or ``extend``.
+        design: what it was last asked to compare, and all that it compared before.
         cells: its trainings.
     """
 
-    def __init__(self, path: Path, cells: Iterable[Cell]) -> None:
-        self.path = path
+    def __init__(self, path: Path, design: Design, cells: Iterable[Cell]) -> None:
+        self.path, self.design = path, design
         self.cells = {cell.id: cell for cell in cells}
         self.stop = path / "locks" / "stop"
 
@@ -70,36 +71,38 @@ class Study:
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
             cells = [Cell(**{**entry, "overrides": tuple(entry["overrides"])}) for entry in content["cells"]]
-        except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
-            raise UserError(f"{file}: not a study's, or damaged: {error}") from error
-        return cls(path, cells)
+            return cls(path, _read(content["design"]), cells)
+        except (OSError, yaml.YAMLError, AttributeError, TypeError, KeyError) as error:
+            raise UserError(f"{file}: not a study's, damaged, or of another version of DreamSPI: {error}") from error
 
     @classmethod
-    def extend(cls, path: Path, cells: Iterable[Cell]) -> Study:
+    def extend(cls, path: Path, design: Design, cells: Iterable[Cell]) -> Study:
         """The study in ``path`` with these cells added, made if there is none. Nothing is written: see ``save``.
 
         Raises:
-            UserError: the directory is something else's, or holds the same trainings with other settings.
+            UserError: the directory is something else's, or holds trainings of an arm with other settings.
         """
         if not (path / "study.yaml").exists():
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and (not path.is_dir() or any(entry.name != "locks" for entry in path.iterdir())):
                 raise UserError(f"{path}: exists already and is not a study's. Choose another name=.")
-            return cls(path, cells)
+            return cls(path, design, cells)
         study = cls.open(path)
-        known = {(cell.env, cell.arm, cell.seed): cell for cell in study.cells.values()}
+        known = {(cell.env, cell.arm): cell for cell in study.cells.values()}
         for cell in cells:
-            before = known.get((cell.env, cell.arm, cell.seed))
-            if before is not None and before.id != cell.id:
+            before = known.get((cell.env, cell.arm))
+            if before is not None and before.digest != cell.digest:
                 raise UserError(_another(path, before, cell))
             study.cells[cell.id] = cell
+        study.design = _joined(study.design, design)
         return study
 
     def save(self) -> None:
         """Writes ``study.yaml``."""
-        for folder in ("runs", "logs", "outcomes", "locks"):
+        for folder in ("runs", "logs", "outcomes"):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
         entries = [{**cell._asdict(), "overrides": list(cell.overrides)} for cell in self.cells.values()]
-        write_atomically(self.path / "study.yaml", yaml.safe_dump({"cells": entries}, sort_keys=False))
+        content = {"design": _written(self.design), "cells": entries}
+        write_atomically(self.path / "study.yaml", yaml.safe_dump(content, sort_keys=False))
 
     # ------------------------------------------------------------------ one cell
 
@@ -160,11 +163,7 @@ class Study:
         if not path.exists():
             return False
         with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+            return not _take(file.fileno(), path, wait=False, shared=True)
 
     @contextmanager
     def locked(self, name: str, wait: bool) -> Iterator[int]:
@@ -172,16 +171,15 @@ class Study:
         a training is never started twice, even where what started it was killed.
 
         Raises:
-            UserError: it is held, and ``wait`` is false.
+            UserError: it is held, and ``wait`` is false; or the file system has no locks.
         """
         path = self.path / "locks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError as error:
+            if not _take(descriptor, path, wait):
                 holder = path.read_text(encoding="utf-8").strip() or "another process"
-                raise UserError(f"{self.path}: at work already, in {holder}.") from error
+                raise UserError(f"{self.path}: at work already, in {holder}.")
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
             yield descriptor
@@ -189,11 +187,64 @@ class Study:
             os.close(descriptor)
 
 
+def _take(descriptor: int, path: Path, wait: bool, shared: bool = False) -> bool:
+    """Locks an open file; false where another holds it."""
+    try:
+        import fcntl
+    except ImportError as error:
+        raise UserError("studies need the file locks of a Unix system; their reports can be made anywhere.") from error
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            raise
+        raise UserError(
+            f"{path}: this file system has no locks ({error.strerror}); choose another by root=."
+        ) from error
+    return True
+
+
+def _written(design: Design) -> dict[str, Any]:
+    """A design as YAML has it."""
+    return {
+        "environments": {env: list(words) for env, words in design.environments.items()},
+        "arms": {arm.name: list(arm.overrides) for arm in design.arms},
+        "seeds": list(design.seeds),
+        "fixed": list(design.fixed),
+        "typed": list(design.typed),
+    }
+
+
+def _read(content: dict[str, Any]) -> Design:
+    """The reverse of ``_written``."""
+    return Design(
+        environments={env: tuple(words) for env, words in content["environments"].items()},
+        arms=tuple(Arm(name, tuple(words)) for name, words in content["arms"].items()),
+        seeds=tuple(content["seeds"]),
+        fixed=tuple(content["fixed"]),
+        typed=tuple(content["typed"]),
+    )
+
+
+def _joined(before: Design, now: Design) -> Design:
+    """All that either compares, with the words of the later for every training."""
+    arms = {arm.name: arm for arm in (*before.arms, *now.arms)}
+    return Design(
+        environments={**before.environments, **now.environments},
+        arms=tuple(arms.values()),
+        seeds=tuple(dict.fromkeys((*before.seeds, *now.seeds))),
+        fixed=now.fixed,
+        typed=now.typed,
+    )
+
+
 def _another(path: Path, before: Cell, now: Cell) -> str:
     """What to tell where one training was asked for with two settings."""
     then, here = (settings(compose(cell.overrides)) for cell in (before, now))
-    differing = sorted(key for key in then.keys() | here.keys() if then.get(key) != here.get(key))
-    what = f"{path}: holds env={now.env}, arm {now.arm}, seed {now.seed} with other settings: "
+    differing = sorted(key for key in then.keys() | here.keys() if key != "seed" and then.get(key) != here.get(key))
+    what = f"{path}: holds env={now.env}, arm {now.arm} with other settings: "
     if not differing:
         return what + "it was made by another version of DreamSPI. Choose another name=."
     shown = "; ".join(f"{key} is {then.get(key)} there, {here.get(key)} here" for key in differing[:3])

@@ -8,7 +8,7 @@ import pytest
 
 from dreamspi.config import compose
 from dreamspi.errors import UserError
-from dreamspi.studies.design import Arm, Design, cells, digest
+from dreamspi.studies.design import Arm, Design, cells, digest, last_wins
 
 PPO, DEEPSPI = Arm("ppo", ("planner=ppo",)), Arm("deepspi", ("planner=deepspi",))
 MAZE = {"maze": ()}
@@ -45,17 +45,41 @@ def test_the_more_special_word_wins() -> None:
     assert cell.steps == 2048 and compose(cell.overrides).gamma == 0.8
 
 
+def test_what_was_typed_wins_over_all() -> None:
+    (cell,) = cells(Design({"maze": ("gamma=0.8",)}, (PPO,), (1,), ("gamma=0.9",), ("gamma=0.7",)))
+    assert compose(cell.overrides).gamma == 0.7
+
+
+def test_a_later_part_is_not_undone_by_an_earlier_whole() -> None:
+    words = ["world_model.network.hidden=8", "world_model.network={hidden: 16}", "world_model.network.hidden=32"]
+    assert last_wins(words) == ("world_model.network={hidden: 16}", "world_model.network.hidden=32")
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert ids(Design(MAZE, (PPO,), (1,), ("gamma=1",))) == ids(Design(MAZE, (PPO,), (1,), ("gamma=1.0",)))
+
+
+def test_a_long_name_is_still_a_files() -> None:
+    (cell,) = cells(Design(MAZE, (Arm("ü" * 300, ("planner=ppo",)),), (1,)))
+    assert len(cell.id.encode()) < 180 and cell.id.endswith(cell.digest)
+
+
+def test_seeds_share_a_digest_and_the_environment_is_what_was_chosen() -> None:
+    found = cells(Design({"": ("env=minatar", "env.name=asterix")}, (PPO,), (1, 2)))
+    assert {cell.env for cell in found} == {"minatar/asterix"} and len({cell.digest for cell in found}) == 1
+
+
 def test_adding_leaves_the_others_names() -> None:
     small = Design(MAZE, (PPO,), (1, 2))
     assert ids(small) < ids(Design({**MAZE, "minatar/breakout": ()}, (PPO, DEEPSPI), (1, 2, 3)))
 
 
-@pytest.mark.parametrize("word", ["gamma=0.9", "planner.C=1.2", "log_every=8", "threads=2", "env.slip=0.1"])
+@pytest.mark.parametrize("word", ["gamma=0.9", "planner.C=1.2", "log_every=8", "env.slip=0.1"])
 def test_what_computes_something_else_is_another_cell(word: str) -> None:
     assert ids(Design(MAZE, (PPO,), (1,))).isdisjoint(ids(Design(MAZE, (PPO,), (1,), (word,))))
 
 
-@pytest.mark.parametrize("word", ["logger=none", "checkpoint.keep=5"])
+@pytest.mark.parametrize("word", ["logger=none", "checkpoint.keep=5", "threads=2", "env.slip=0.20"])
 def test_what_computes_the_same_is_the_same_cell(word: str) -> None:
     assert ids(Design(MAZE, (PPO,), (1,))) == ids(Design(MAZE, (PPO,), (1,), (word,)))
 

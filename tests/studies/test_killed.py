@@ -41,11 +41,15 @@ def test_the_command_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("launcher", "number", "code"),
-    [("local", signal.SIGINT, 130), ("submitit_local", signal.SIGTERM, 143)],
+    [
+        (["launcher=local", "launcher.n_jobs=2"], signal.SIGINT, 130),
+        (["launcher=local", "launcher.n_jobs=1"], signal.SIGINT, 130),  # joblib then trains in the command itself
+        (["launcher=submitit_local"], signal.SIGTERM, 143),
+    ],
 )
-def test_a_signal_stops_it(launcher: str, number: int, code: int, tmp_path: Path) -> None:
+def test_a_signal_stops_it(launcher: list[str], number: int, code: int, tmp_path: Path) -> None:
     """Ctrl-C comes from the terminal, to all processes of the group; SIGTERM to the command alone."""
-    with command(tmp_path, *TWO, f"launcher={launcher}") as process:
+    with command(tmp_path, *TWO, *launcher) as process:
         until(lambda: trains(tmp_path), process)
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         returned, out, err = ended(process)
@@ -53,7 +57,7 @@ def test_a_signal_stops_it(launcher: str, number: int, code: int, tmp_path: Path
     assert "Traceback" not in err
     assert "stopped; go on with: dreamspi study name=s" in out
     assert "running" not in states(tmp_path) and "failed" not in states(tmp_path)
-    with command(tmp_path, f"launcher={launcher}") as process:
+    with command(tmp_path, *launcher) as process:
         returned, _, err = ended(process)
     assert returned == 0, err
     assert_whole(tmp_path, 2)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dreamspi.catalogue import options
 from dreamspi.errors import UserError
-from dreamspi.studies.design import Design
+from dreamspi.overrides import parse, quoted
+from dreamspi.studies import request
+from dreamspi.studies.design import Arm, Design, cells
 from dreamspi.studies.request import read
+from dreamspi.studies.store import Study
 
 
 def design(*words: str) -> Design:
@@ -61,18 +65,65 @@ def test_a_presets_variants_are_crossed_and_its_arms_are_not() -> None:
 
 
 def test_other_keys_go_to_every_training() -> None:
-    assert design("total_steps=20000", "gamma=0.9", "threads=2").fixed == (
-        "total_steps=20000",
-        "gamma=0.9",
-        "threads=2",
-    )
+    found = design("total_steps=20000", "gamma=0.9", "threads=2")
+    assert found.typed == ("total_steps=20000", "gamma=0.9", "threads=2") and found.fixed == ("threads=1",)
+
+
+def stored() -> Study:
+    asked = read(["name=x", "env=[maze]", "planner=[ppo]", "seeds=2", "total_steps=4096"]).design
+    assert asked is not None
+    study = Study.extend(Path("studies/x"), asked, cells(asked))
+    study.save()
+    return study
 
 
 def test_a_study_without_a_question_goes_on() -> None:
+    stored()
     request = read(["name=x", "retry=true", "launcher=local", "launcher.n_jobs=3"])
     assert request.design is None and request.retry and not request.dry
     assert request.launcher == ("launcher=local", "launcher.n_jobs=3")
-    assert request.path == Path("studies/x") and read(["name=x", "root=there"]).path == Path("there/x")
+    assert request.path == Path("studies/x")
+    with pytest.raises(UserError, match="there/x: no such study yet; say what to compare"):
+        read(["name=x", "root=there"])
+
+
+@pytest.mark.parametrize(
+    ("word", "changed"),
+    [
+        ("seeds=5", {"seeds": (1, 2, 3, 4, 5)}),
+        ("planner=[deepspi]", {"arms": (Arm("deepspi", ("planner=deepspi",)),)}),
+        ("env=[minatar/breakout]", {"environments": {"minatar/breakout": ()}}),
+        ("threads=2", {"typed": ("total_steps=4096", "threads=2")}),
+    ],
+)
+def test_what_is_left_open_is_as_the_study_had_it(word: str, changed: dict[str, Any]) -> None:
+    before = stored().design
+    assert design(word) == before._replace(**changed)
+
+
+def test_an_experiment_keeps_its_planner_and_model() -> None:
+    arms = design("experiment=paper_ppo,paper_deepspi").arms
+    assert arms == (
+        Arm("paper_ppo", ("experiment=paper_ppo",)),
+        Arm("paper_deepspi", ("experiment=paper_deepspi",)),
+    )
+
+
+def test_a_preset_is_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, message in (
+        ("arms: [a]", "arms: must be names"),
+        ("variants: [a]", "variants: must be names"),
+        ("fixed: {a: b}", "fixed=.*must be a list"),
+        ("seed: 3", "seed.*no such name. Did you mean seeds"),
+    ):
+        (tmp_path / "odd.yaml").write_text(text)
+        monkeypatch.setattr(request, "options", lambda group: ["odd"])
+        monkeypatch.setattr(request, "path_of", lambda group, name: tmp_path / "odd.yaml")
+        with pytest.raises(UserError, match=message):
+            read(["study=odd"])
+    (tmp_path / "odd.yaml").write_text("fixed: log_every=16")
+    found = read(["study=odd"]).design
+    assert found is not None and found.fixed == ("threads=1", "log_every=16")
 
 
 @pytest.mark.parametrize("preset", options("study"))
@@ -85,26 +136,33 @@ def test_every_preset_is_a_study_of_its_own_name(preset: str) -> None:
 def test_a_preset_can_be_changed() -> None:
     request = read(["study=quick", "name=mine", "seeds=[9]", "env=[maze]", "total_steps=4096"])
     assert request.path.name == "mine" and request.design is not None
-    assert request.design.seeds == (9,) and dict(request.design.environments) == {"maze": ()}
-    assert "total_steps=4096" in request.design.fixed
+    assert request.design.seeds == (9,) and dict(request.design.environments) == {"maze": ("total_steps=200_000",)}
+    assert request.design.typed == ("total_steps=4096",)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["env=[maze]"], "name=<study> is missing"),
-        (["name=a/b"], "letters, digits"),
+        (["name=a/b"], "only letters, digits"),
         (["name=x", "study=quik"], "study=quik: no such name. Did you mean quick"),
         (["name=x", "seed=3"], "seed=3: .*write seeds=3"),
         (["name=x", "run_dir=there"], "run_dir=there: .*write name="),
         (["name=x", "planner=[ppo,ppo]"], "planner: ppo is named twice"),
         (["name=x", "env=[]"], r"env=\[\]: name one"),
         (["name=x", "retry=yes"], "retry=yes: must be true or false"),
-        (["name=x", "threads=0"], "threads=0: must be a whole number of at least 1"),
-        (["name=x", "threads=[1,2]"], "threads=.*must be a whole number"),
+        (["name=.."], "name=..: must begin with"),
+        (["name=x", "gamma=0.9,0.9"], "two arms are named dreamspi gamma=0.9"),
+        (["study=ablation", "planner.C=1.3"], "planner.C=1.3: arm hybrid C=1.05 has its own"),
         (["name=x", "not a word"], "not understood"),
     ],
 )
 def test_wrong_words(words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(words)
+
+
+@pytest.mark.parametrize("text", ["a b", "it's", "C:\\x\\y", "end\\", "q\\'x", "\\\\'", "a=b,c[1]{}", ""])
+def test_a_quoted_text_is_itself_again(text: str) -> None:
+    (override,) = parse([f"run_dir={quoted(text)}"])
+    assert override.value() == text

@@ -9,49 +9,52 @@ from pathlib import Path
 import pytest
 
 from dreamspi.errors import UserError
-from dreamspi.studies.design import Arm, Cell, Design, cells
+from dreamspi.studies.design import Arm, Design, cells
 from dreamspi.studies.store import State, Study
 
 PATH = Path("studies/x")
 
 
-def some(*fixed: str, seeds: tuple[int, ...] = (1, 2)) -> list[Cell]:
-    return cells(Design({"maze": ()}, (Arm("ppo", ("planner=ppo",)),), seeds, fixed))
+def extended(*fixed: str, seeds: tuple[int, ...] = (1, 2)) -> Study:
+    design = Design({"maze": ()}, (Arm("ppo", ("planner=ppo",)),), seeds, fixed)
+    return Study.extend(PATH, design, cells(design))
 
 
 def saved(*fixed: str) -> Study:
-    study = Study.extend(PATH, some(*fixed))
+    study = extended(*fixed)
     study.save()
     return study
 
 
 def test_what_is_saved_is_opened() -> None:
-    assert Study.open(saved().path).cells == saved().cells
+    study = saved()
+    assert Study.open(PATH).cells == study.cells and Study.open(PATH).design == study.design
 
 
 def test_nothing_is_written_before_save() -> None:
-    Study.extend(PATH, some())
+    extended()
     assert not PATH.exists()
 
 
 def test_cells_are_added_and_none_lost() -> None:
     first = saved()
-    second = Study.extend(PATH, some(seeds=(2, 3)))
+    second = extended(seeds=(2, 3))
+    assert second.design.seeds == (1, 2, 3)
     assert [cell.seed for cell in second.cells.values()] == [1, 2, 3] and first.cells.keys() < second.cells.keys()
 
 
 def test_the_same_training_with_other_settings_is_another_study() -> None:
     saved()
-    with pytest.raises(UserError, match="env=maze, arm ppo, seed 1 with other settings: gamma is 0.99 there, 0.9 here"):
-        Study.extend(PATH, some("gamma=0.9"))
+    with pytest.raises(UserError, match="env=maze, arm ppo with other settings: gamma is 0.99 there, 0.9 here"):
+        extended("gamma=0.9", seeds=(7,))
 
 
 def test_a_directory_of_something_else() -> None:
     PATH.mkdir(parents=True)
-    Study.extend(PATH, some())  # an empty one is free
+    extended()  # an empty one is free
     (PATH / "thesis.tex").touch()
     with pytest.raises(UserError, match="exists already and is not a study's"):
-        Study.extend(PATH, some())
+        extended()
 
 
 def test_no_study_there_names_those_that_are() -> None:
