@@ -13,7 +13,7 @@ from dreamspi.reports.intervals import Curve, bootstrap_means
 from dreamspi.reports.results import Result, Results, metric
 
 Axis = Literal["steps", "seconds"]
-#: The metric by which environments are judged: ``maze_value`` in the maze, ``train/return`` elsewhere.
+#: The metric by which an environment's trainings are judged: ``Result.score_curve``.
 SCORE = "score"
 #: Points of a curve, at most.
 MOST_POINTS = 200

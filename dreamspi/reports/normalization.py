@@ -53,8 +53,8 @@ def scale(result: Result) -> Scale | None:
     """What this training's score is measured by; ``None`` where nothing is known.
 
     Atari: random and human scores of the 57 games. MinAtar: random and published scores, see ``data/``. Maze: 0 and
-    the exact optimum of this maze. Gymnasium: the random score and the reward threshold of the registry; where no
-    random score is in ``data/``, 0 stands for it, if the threshold is positive.
+    the exact optimum of this maze, for exact values. Gymnasium: the random score and the reward threshold of the
+    registry; where no random score is in ``data/``, 0 stands for it, if the threshold is positive.
     """
     family, _, name = result.cell.env.partition("/")
     if family in ATARI:
@@ -63,8 +63,15 @@ def scale(result: Result) -> Scale | None:
         return _table("minatar", "game", "best", "published").get(name)
     if family == "maze":
         optimum = float(result.summary.get("maze_optimum", math.nan))
-        return Scale(0.0, optimum, "optimum", "maze") if optimum > 0 else None
+        return Scale(0.0, optimum, "optimum", "maze") if result.exact and optimum > 0 else None
     return _threshold(name) if family == "gym" else None
+
+
+def unscaled(result: Result) -> str:
+    """Why ``scale`` knows nothing for a training."""
+    if suite(result.cell.env) == "maze" and not result.exact:
+        return "the optimum is an exact value, and not every training there has one"
+    return "no reference score is known for it"
 
 
 def normalized(result: Result) -> float:

@@ -15,7 +15,7 @@ from dreamspi.reports.findings import intervals
 from dreamspi.reports.intervals import Curve, Interval, bootstrap_mean
 from dreamspi.reports.normalization import KINDS, scale
 from dreamspi.reports.results import Results
-from dreamspi.reports.scores import scores, suites
+from dreamspi.reports.scores import measures, scores, suites
 from dreamspi.reports.table import Table
 
 
@@ -64,8 +64,7 @@ def sections(results: Results, tables: Mapping[str, Table]) -> list[Section]:
 
 def score_name(results: Results, env: str) -> str:
     """What a score is there."""
-    exact = any("maze_value" in run.curves for run in results.of(env))
-    return "value at the start" if exact else "mean return"
+    return "value at the start" if env in results.exact else "mean return"
 
 
 def final_scores(results: Results, env: str) -> dict[str, Interval]:
@@ -86,12 +85,12 @@ def learning_curves(results: Results) -> Group:
     for place, env in enumerate(results.environments):
         timed = over_time(results, env)
         lines = tuple(Line(arm, curve, clock=timed.get(arm)) for arm, curve in curves(results, SCORE, env).items())
-        optimum = {float(run.summary.get("maze_optimum", math.nan)) for run in results.of(env)}
+        exact = [run for run in results.of(env) if run.exact]
+        optimum = {float(run.summary.get("maze_optimum", math.nan)) for run in exact}
         marks = tuple(Mark(f"optimum {best:.4g}", best) for best in sorted(optimum) if math.isfinite(best))
         if lines:
             charts.append(Curves(f"learning_curves-{place}", env, lines, score_name(results, env), marks=marks))
-    text = "Raw scores: in the maze the exact value of the policy, anywhere else the mean return of the last 100 games."
-    return Group("learning_curves", "Score while training", tuple(charts), text)
+    return Group("learning_curves", "Score while training", tuple(charts), " ".join(measures(results)))
 
 
 def final(results: Results) -> Group:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from dreamspi.metrics_file import STEP, read_table
 from dreamspi.studies.design import Cell, settings
 from dreamspi.studies.store import State, Study
 
+#: The exact value at the start, of a policy in the maze without a memory.
+EXACT = "maze_value"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -27,24 +30,26 @@ class Result:
         settings: its configuration, by dotted key; without what no result depends on.
         summary: its ``summary.json``.
         curves: its ``metrics.csv``, numbers, one column a metric, indexed by environment steps.
+        exact: whether it is judged by the exact value of its policy; see ``judged``.
     """
 
     cell: Cell
     settings: dict[str, Any]
     summary: dict[str, Any]
     curves: pd.DataFrame
+    exact: bool = False
 
     @property
     def score(self) -> float:
-        """What it is judged by: the exact value of the final policy where the environment knows it (the maze), the
-        mean raw return of the last 100 whole games of training anywhere else; NaN if no game ended."""
-        score = self.summary.get("maze_value", self.summary.get("return_last"))
+        """What it is judged by: the exact value of the final policy, or the mean raw return of the last 100 whole
+        games of training; NaN if no game ended."""
+        score = self.summary.get(EXACT if self.exact else "return_last")
         return float("nan") if score is None else float(score)
 
     @property
     def score_curve(self) -> pd.Series:
         """The same while training, by environment steps; NaN before the first game ended."""
-        name = "maze_value" if "maze_value" in self.curves else "train/return"
+        name = EXACT if self.exact else "train/return"
         if name not in self.curves:
             return pd.Series(float("nan"), index=self.curves.index, name=name)
         return self.curves[name]
@@ -83,6 +88,11 @@ class Results:
         """Of the finished trainings, in order."""
         return tuple(dict.fromkeys(run.cell.arm for run in self.runs))
 
+    @cached_property
+    def exact(self) -> tuple[str, ...]:
+        """The environments that are judged by the exact value of the policy."""
+        return tuple(env for env in self.environments if all(run.exact for run in self.of(env)))
+
     def of(self, env: str | None = None, arm: str | None = None) -> list[Result]:
         """The trainings in an environment, of an arm, or both."""
         return [run for run in self.runs if env in (None, run.cell.env) and arm in (None, run.cell.arm)]
@@ -108,6 +118,13 @@ class Results:
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(self.arms), dtype=object)
 
 
+def judged(runs: Sequence[Result]) -> tuple[Result, ...]:
+    """The same trainings, all of one environment judged by the same measure: the exact value where each of them knows
+    it. A policy with a memory does not, and a return is no value at the start: it is not discounted."""
+    unknown = {run.cell.env for run in runs if EXACT not in run.summary or EXACT not in run.curves}
+    return tuple(replace(run, exact=run.cell.env not in unknown) for run in runs)
+
+
 def read_results(path: str | Path) -> Results:
     """The results of the study in a directory.
 
@@ -129,7 +146,7 @@ def read_results(path: str | Path) -> Results:
             f"{path}: no training of this study is finished ({len(failed)} failed, {len(unfinished)} not run to their "
             f"end), so there is nothing to report. Run it: dreamspi study name={study.path.name}"
         )
-    return Results(study.path.resolve().name, study.path, tuple(runs), failed, tuple(unfinished))
+    return Results(study.path.resolve().name, study.path, judged(runs), failed, tuple(unfinished))
 
 
 def _read(study: Study, cell: Cell) -> Result:

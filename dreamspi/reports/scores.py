@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dreamspi.reports.normalization import normalized, scale, suite
-from dreamspi.reports.results import Result, Results
+from dreamspi.reports.normalization import normalized, scale, suite, unscaled
+from dreamspi.reports.results import EXACT, Result, Results
 
 
 class Matrix(NamedTuple):
@@ -47,6 +47,23 @@ def suites(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(suite(env) for env in results.environments))
 
 
+def measures(results: Results) -> list[str]:
+    """What the scores are, in sentences."""
+    told = [f"In {', '.join(results.exact)} a score is the exact value of the policy."] if results.exact else []
+    others = [env for env in results.environments if env not in results.exact]
+    if others:
+        where = "Anywhere else" if results.exact else "Everywhere"
+        told.append(f"{where} it is the mean raw return of the last 100 whole games of a training.")
+    for env in others:
+        without = [arm for arm in results.arms if any(EXACT not in run.summary for run in results.of(env, arm))]
+        if any(EXACT in run.summary for run in results.of(env)):
+            told.append(
+                f"{env}: the exact value of {', '.join(without)} is not known, so there all arms are judged by their "
+                "return, which is not discounted: no optimum to compare it with."
+            )
+    return told
+
+
 def scores(results: Results, of: str, value: Callable[[Result], float] = normalized) -> Scores:
     """The matrices of a suite.
 
@@ -62,7 +79,7 @@ def scores(results: Results, of: str, value: Callable[[Result], float] = normali
     messages: list[str] = []
     environments = [env for env in results.environments if suite(env) == of]
     known = [env for env in environments if value is not normalized or all(scale(run) for run in results.of(env))]
-    messages += [f"{env}: left out, no reference score is known for it." for env in environments if env not in known]
+    messages += [f"{env}: left out, {unscaled(results.of(env)[0])}." for env in environments if env not in known]
     found = {(env, arm): _finite(results.of(env, arm), value, messages) for env in known for arm in results.arms}
     arms = [arm for arm in results.arms if any(found[env, arm] for env in known)]
     if known:

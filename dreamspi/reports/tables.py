@@ -16,8 +16,8 @@ from dreamspi.reports.facts import differences, failures, published, speed, vers
 from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, bootstrap_mean, caution, verdict
 from dreamspi.reports.normalization import KINDS, scale
 from dreamspi.reports.results import Result, Results
+from dreamspi.reports.scores import measures, suites
 from dreamspi.reports.scores import scores as matrices
-from dreamspi.reports.scores import suites
 from dreamspi.reports.table import Table, crossed, long
 
 #: The paper's losses and the metrics that measure them, in true distances on fresh data.
@@ -49,11 +49,7 @@ def scores(results: Results) -> Table:
     """Raw final scores, mean over seeds, by environment and arm."""
     cells = _cells(results, _score)
     notes = ["Mean of the final scores over the seeds, with a 95% bootstrap interval."]
-    if "maze" in results.environments:
-        notes.append("The maze's score is the exact value of the final policy.")
-    if results.environments != ("maze",):
-        notes.append("A score is the mean raw return of the last 100 whole games of a training.")
-    notes += _cautions(cells)
+    notes += [*measures(results), *_cautions(cells)]
     return Table("scores", "Final scores", _long(cells), crossed(cells, "environment"), tuple(notes))
 
 

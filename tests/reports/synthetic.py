@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dreamspi.metrics import STEP
-from dreamspi.reports.results import Result, Results
+from dreamspi.reports.results import Result, Results, judged
 from dreamspi.studies.design import Cell
 
 ARMS = ("ppo", "deepmdp", "deepspi", "dreamspi", "hybrid")
@@ -23,6 +23,8 @@ QUALITY = {"ppo": 0.6, "deepmdp": 0.6, "deepspi": 0.8, "dreamspi": 0.5, "hybrid"
 TOPS = {"maze": (8.0102810897802, 1.77), "minatar/breakout": (10.0, 0.5), "minatar/space_invaders": (60.0, 2.5)}
 TOPS |= {"atari/Pong": (20.0, -20.7), "atari/Breakout": (400.0, 1.7), "gym/CartPole-v1": (475.0, 22.0)}
 OPTIMUM = 8.0102810897802
+#: A return in the maze, as a multiple of the value at the start.
+UNDISCOUNTED = 1.25
 #: Environment steps per second.
 SPEEDS = {"ppo": 8000.0, "deepmdp": 4000.0, "deepspi": 4000.0, "dreamspi": 2000.0, "hybrid": 1800.0}
 STEPS, EVERY, CERTIFIED = 61_440, 4096, 3
@@ -41,6 +43,7 @@ def results(
     missing: Collection[Key] = (),
     failed: Mapping[Key, str] | None = None,
     no_game: Collection[Key] = (),
+    memory: Collection[str] = (),
     seconds: float = 1.0,
     name: str = "made-up",
 ) -> Results:
@@ -55,6 +58,7 @@ def results(
         missing: trainings that are not finished.
         failed: trainings that failed, with the reason.
         no_game: trainings in which no game ended: their score is NaN.
+        memory: arms whose policies have one, so that the maze knows no exact value of theirs.
         seconds: factor of all times, as if another machine had run it.
         name: the study's.
     """
@@ -70,8 +74,8 @@ def results(
                     unfinished.append(cell.id)
                 else:
                     level = (QUALITY | dict(quality or {})).get(arm, 0.5)
-                    runs.append(_run(cell, level, (scores or {}).get(key), key in no_game, seconds))
-    return Results(name, Path("studies") / name, tuple(runs), reasons, tuple(unfinished))
+                    runs.append(_run(cell, level, (scores or {}).get(key), key in no_game, arm in memory, seconds))
+    return Results(name, Path("studies") / name, judged(runs), reasons, tuple(unfinished))
 
 
 def with_curve(found: Results, metric: str, values: Mapping[Key, Sequence[float]]) -> Results:
@@ -84,7 +88,7 @@ def with_curve(found: Results, metric: str, values: Mapping[Key, Sequence[float]
     return dataclasses.replace(found, runs=tuple(runs))
 
 
-def _run(cell: Cell, level: float, score: float | None, no_game: bool, seconds: float) -> Result:
+def _run(cell: Cell, level: float, score: float | None, no_game: bool, memory: bool, seconds: float) -> Result:
     rng = np.random.default_rng(zlib.crc32(f"{cell.env} {cell.arm} {cell.seed}".encode()))
     top, bottom = TOPS.get(cell.env, (1.0, 0.0))
     if score is None:
@@ -95,6 +99,8 @@ def _run(cell: Cell, level: float, score: float | None, no_game: bool, seconds: 
     if no_game:
         score, curve = float("nan"), np.full(len(steps), np.nan)
     columns = _training(cell, rng, done, curve) | _model(cell, rng, done)
+    if memory:
+        columns = {name: column for name, column in columns.items() if not name.startswith("maze_")}
     columns["time/seconds"] = seconds * steps / SPEEDS.get(cell.arm, 3000.0) * rng.uniform(0.95, 1.05)
     columns["time/steps_per_second"] = EVERY / np.diff(columns["time/seconds"], prepend=0.0)
     columns["time/collect_share"] = np.full(len(steps), 0.3)
@@ -103,7 +109,8 @@ def _run(cell: Cell, level: float, score: float | None, no_game: bool, seconds: 
 
 
 def _training(cell: Cell, rng: np.random.Generator, done: np.ndarray, curve: np.ndarray) -> dict[str, np.ndarray]:
-    columns = {"train/return": curve + rng.normal(0, 1e-3, len(done)), "train/length": 10 + 5 * done}
+    undiscounted = UNDISCOUNTED if cell.env == "maze" else 1.0
+    columns = {"train/return": undiscounted * curve + rng.normal(0, 1e-3, len(done)), "train/length": 10 + 5 * done}
     columns |= {"train/games": 1000 * done, "train/dream_steps": 8000 * done * _dreams(cell.arm)}
     spread = 0.05 + 0.1 * rng.random(len(done))
     columns |= {"neighborhood/d_inf": 1 - spread, "neighborhood/d_sup": 1 + spread}
@@ -157,6 +164,7 @@ def _settings(cell: Cell) -> dict[str, Any]:
 
 def _summary(cell: Cell, score: float, no_game: bool, table: pd.DataFrame) -> dict[str, Any]:
     last = table.iloc[-1]
+    mean = None if no_game else score * (UNDISCOUNTED if cell.env == "maze" else 1.0)
     facts: dict[str, Any] = {
         "env": cell.env,
         "world_model": "deterministic",
@@ -168,8 +176,8 @@ def _summary(cell: Cell, score: float, no_game: bool, table: pd.DataFrame) -> di
         "wall_seconds": float(last["time/seconds"]),
         "steps_per_second": STEPS / float(last["time/seconds"]),
         "games": 0 if no_game else 1000,
-        "return_mean": None if no_game else score,
-        "return_last": None if no_game else score,
+        "return_mean": mean,
+        "return_last": mean,
     }
     if "maze_value" in table and not no_game:
         facts |= {name: float(last[name]) for name in table if name.startswith("maze_")} | {"maze_value": score}

@@ -99,6 +99,18 @@ def test_findings_say_what_intervals_support() -> None:
     assert dict(alone.findings)["maze, value at the start:"].startswith("Fewer than 3 seeds")
 
 
+def test_an_arm_with_a_memory_takes_the_optimum_from_the_maze() -> None:
+    found = build(results(PAIR, ("maze",), memory=["deepspi"]))
+    assert "aggregates" not in names(found)
+    assert "maze, mean return:" in dict(found.findings) and "maze, value at the start:" not in dict(found.findings)
+    curves = section(found, "curves")
+    (chart,) = curves.groups[0].charts
+    assert isinstance(chart, Curves) and chart.y == "mean return" and chart.marks == ()
+    told = "maze: the exact value of deepspi is not known, so there all arms are judged by their return"
+    assert told in curves.groups[0].text
+    assert any(note.startswith(told) for table in curves.tables for note in table.notes)
+
+
 def test_an_untrained_model_has_no_losses(whole: Report) -> None:
     lines = [
         line for g in section(whole, "losses").groups for c in g.charts if isinstance(c, Curves) for line in c.lines

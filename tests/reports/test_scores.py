@@ -76,6 +76,12 @@ def test_an_arm_that_was_not_tried_in_a_suite() -> None:
     assert found.matrices["deepspi"].scores.max() <= 1
 
 
+def test_returns_have_no_optimum() -> None:
+    found = scores(results(["ppo", "deepspi"], ["maze"], memory=["deepspi"]), "maze")
+    assert found.matrices == {}
+    assert found.messages == ("maze: left out, the optimum is an exact value, and not every training there has one.",)
+
+
 def test_suites_are_never_mixed() -> None:
     found = results(["ppo"], ["maze", A, "atari/Pong", "atari_machado/Pong"])
     assert suites(found) == ("maze", "minatar", "atari", "atari_machado")
