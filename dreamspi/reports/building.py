@@ -8,8 +8,8 @@ from dreamspi import __version__
 from dreamspi.reports import inside, outcome, provenance, speed
 from dreamspi.reports.charts import Report, Section
 from dreamspi.reports.findings import compare, intervals
-from dreamspi.reports.inside import trains_model
 from dreamspi.reports.intervals import Interval
+from dreamspi.reports.models import comparable
 from dreamspi.reports.normalization import suite
 from dreamspi.reports.results import Results
 from dreamspi.reports.scores import suites
@@ -61,14 +61,25 @@ def _findings(results: Results, made: Mapping[str, Table]) -> list[tuple[str, st
     for env in results.environments if len(results.environments) <= MOST_NAMED else ():
         told = compare(_there(made, "scores", env)) or "no game has ended."
         found.append((f"{env}, {outcome.score_name(results, env)}:", told))
-    places = {suite(env): (env, env) for env in results.environments}
-    places |= {name: (f"median, {name}", f"{name}, median over its environments") for name in several}
+    places = {suite(env): (env, env, [env]) for env in results.environments}
+    for name in several:
+        inside = [env for env in results.environments if suite(env) == name]
+        places[name] = (f"median, {name}", f"{name}, median over its environments", inside)
     for loss in LOSSES:
-        for row, place in places.values():
-            there = {arm: i for arm, i in _there(made, f"losses_{loss}", row).items() if trains_model(results, arm)}
-            if len(there) > 1:
-                found.append((f"{place}, {loss}:", compare(there, below="below")))
+        for row, place, environments in places.values():
+            told = _of_models(_there(made, f"losses_{loss}", row), comparable(results, loss, environments))
+            if told:
+                found.append((f"{place}, {loss}:", told))
     return found
+
+
+def _of_models(there: Mapping[str, Interval], groups: Sequence[Sequence[str]]) -> str:
+    """What may be said of a local loss; nothing where fewer than two arms have it."""
+    found = [{arm: there[arm] for arm in group if arm in there} for group in groups]
+    told = [compare(group, below="below") for group in found if len(group) > 1]
+    if sum(map(bool, found)) > 1:
+        told.append("Not compared between different world models: their latents' units differ.")
+    return " ".join(told)
 
 
 def _there(made: Mapping[str, Table], table: str, place: str) -> dict[str, Interval]:

@@ -12,6 +12,7 @@ import numpy as np
 from dreamspi.reports.charts import Curves, Group, Line, Mark, Section
 from dreamspi.reports.curves import curves
 from dreamspi.reports.intervals import Curve, bootstrap_mean
+from dreamspi.reports.models import trains_model
 from dreamspi.reports.quantities import CERTIFICATES, DREAMS, LATENTS, LOSSES, NEIGHBORHOOD, Quantity
 from dreamspi.reports.results import Result, Results
 from dreamspi.reports.table import Table
@@ -102,11 +103,6 @@ def _charts(results: Results, clocks: Clocks, quantity: Quantity) -> tuple[Curve
 
 def _logged(runs: Iterable[Result], metric: str) -> bool:
     return any(metric in run.curves and run.curves[metric].notna().any() for run in runs)
-
-
-def trains_model(results: Results, arm: str) -> bool:
-    """Whether an arm trains its world model: ``ppo`` does not, so that its model's errors mean nothing."""
-    return _logged(results.of(arm=arm), "ground/local_transition")
 
 
 # ------------------------------------------------------------------ dream.json, where `dreamspi dream` has been

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import pandas as pd
 from dreamspi.reports import statistics
 from dreamspi.reports.facts import differences, failures, published, speed, versions
 from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, bootstrap_mean, caution, verdict
+from dreamspi.reports.models import comparable
 from dreamspi.reports.normalization import KINDS, scale
 from dreamspi.reports.results import Result, Results
 from dreamspi.reports.scores import measures, suites
@@ -87,8 +88,18 @@ def losses(results: Results, name: str) -> Table:
             "A distance is in units of the latents: an encoder that shrinks them has a smaller one, so read it beside "
             "model/effective_rank."
         )
+        notes += dict.fromkeys(_only_within(comparable(results, name, [env])) for env in results.environments)
     shown = crossed(cells, "environment")
-    return Table(f"losses_{name}", f"Local loss {name}", _long(cells), shown, (*notes, *_cautions(cells)))
+    notes = [*filter(None, notes), *_cautions(cells)]
+    return Table(f"losses_{name}", f"Local loss {name}", _long(cells), shown, tuple(notes))
+
+
+def _only_within(groups: Sequence[Sequence[str]]) -> str:
+    """Which arms' latents have the same units; empty where all have."""
+    if len(groups) < 2:
+        return ""
+    same = " or among ".join(", ".join(group) for group in groups if len(group) > 1)
+    return f"World models differ, and with them the latents' units: compare {'only among ' + same if same else 'none'}."
 
 
 def maze(results: Results) -> Table:
@@ -112,21 +123,24 @@ def maze(results: Results) -> Table:
 def pairs(results: Results) -> Table:
     """For every two arms, by environment and suite: what may be said of their scores' difference."""
     found = [pair for suite in suites(results) for pair in _in_suite(results, suite)]
-    found += [pair for env in results.environments for pair in _in_environment(results, env, "score", _score)]
+    for env in results.environments:
+        found += _in_environment(results, env, "score", _score, results.arms)
     notes = ("P(a > b): a training of the first beats one of the second in the same environment; ties count half.",)
     return _paired("pairs", "Differences between scores", found, ("Higher is better.", *notes))
 
 
 def loss_pairs(results: Results) -> Table:
-    """For every two arms, by environment: what may be said of the difference between their local losses."""
+    """For every two arms whose losses may be compared, by environment: what may be said of the difference."""
     values = {name: partial(_typical, metric=metric) for name, metric in LOSSES.items()}
     found = [
         pair
         for name, value in values.items()
         for env in results.environments
-        for pair in _in_environment(results, env, name, value)
+        for group in comparable(results, name, [env])
+        for pair in _in_environment(results, env, name, value, group)
     ]
-    return _paired("loss_pairs", "Differences between local losses", found, ("Lower is better.",))
+    notes = ("Lower is better.", "L_P is compared only between arms with the same world model.")
+    return _paired("loss_pairs", "Differences between local losses", found, notes)
 
 
 def _paired(name: str, title: str, found: list[Pair], notes: tuple[str, ...]) -> Table:
@@ -156,8 +170,10 @@ class Pair(NamedTuple):
     a_above_b: Interval | None
 
 
-def _in_environment(results: Results, env: str, measure: str, value: Callable[[Result], float]) -> Iterator[Pair]:
-    found = {arm: bootstrap_mean([value(run) for run in results.of(env, arm)]) for arm in results.arms}
+def _in_environment(
+    results: Results, env: str, measure: str, value: Callable[[Result], float], arms: Sequence[str]
+) -> Iterator[Pair]:
+    found = {arm: bootstrap_mean([value(run) for run in results.of(env, arm)]) for arm in arms}
     for a, b in itertools.combinations(found, 2):
         if found[a].n and found[b].n:
             yield Pair(env, measure, a, b, found[a], found[b], None)

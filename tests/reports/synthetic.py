@@ -25,6 +25,8 @@ TOPS |= {"atari/Pong": (20.0, -20.7), "atari/Breakout": (400.0, 1.7), "gym/CartP
 OPTIMUM = 8.0102810897802
 #: A return in the maze, as a multiple of the value at the start.
 UNDISCOUNTED = 1.25
+#: Of arms that have another one than the rest.
+WORLD_MODELS = {"rssm": "rssm"}
 #: Environment steps per second.
 SPEEDS = {"ppo": 8000.0, "deepmdp": 4000.0, "deepspi": 4000.0, "dreamspi": 2000.0, "hybrid": 1800.0}
 STEPS, EVERY, CERTIFIED = 61_440, 4096, 3
@@ -153,7 +155,8 @@ def _settings(cell: Cell) -> dict[str, Any]:
     return {
         "choices.env": cell.env,
         "choices.planner": planner,
-        "choices.world_model": "deterministic",
+        "choices.world_model": WORLD_MODELS.get(cell.arm, "deterministic"),
+        "world_model.hidden": 64 if cell.arm == "small" else 128,
         "planner.C": 1.1,
         "planner.ground.utility": planner not in ("ppo", "deepmdp"),
         **({"planner.dream.horizon": 8} if _dreams(cell.arm) else {}),

@@ -120,6 +120,15 @@ def test_an_untrained_model_has_no_losses(whole: Report) -> None:
     assert not any("L_P" in heading and "ppo" in text for heading, text in whole.findings)
 
 
+def test_transition_losses_of_different_world_models_are_not_compared() -> None:
+    found = dict(build(results(("deepspi", "deepmdp", "rssm"), ("maze",))).findings)
+    assert "rssm" not in found["maze, L_P:"] and "deepspi" in found["maze, L_P:"]
+    assert found["maze, L_P:"].endswith("Not compared between different world models: their latents' units differ.")
+    assert "rssm" in found["maze, L_R:"]
+    alone = dict(build(results(("deepspi", "rssm"), ("maze",))).findings)
+    assert alone["maze, L_P:"].startswith("Not compared")
+
+
 def test_one_of_everything() -> None:
     found = build(results(("deepspi",), ("minatar/breakout",), (1,)))
     assert "improvement" not in names(found) and "differences" not in names(found) and "missing" not in names(found)

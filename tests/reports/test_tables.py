@@ -115,7 +115,20 @@ def test_losses_are_compared_too_and_lower_is_better() -> None:
     table = loss_pairs(results())
     assert "Lower is better." in table.notes
     assert set(table.shown["measure"]) == {"L_P", "L_R"}
-    assert len(table.frame) == 2 * 3 * 10
+    assert len(table.frame) == 2 * 3 * 6  # of four arms: ppo trains no model
+    assert "ppo" not in {*table.frame["a"], *table.frame["b"]}
+
+
+def test_transition_losses_are_compared_only_within_a_world_model() -> None:
+    made = results(["ppo", "deepspi", "rssm", "deepmdp", "small"], ["maze"])
+    frame = loss_pairs(made).frame
+    pairs_of = {name: set(zip(rows["a"], rows["b"], strict=True)) for name, rows in frame.groupby("measure")}
+    assert pairs_of["L_P"] == {("deepspi", "deepmdp")}
+    assert len(pairs_of["L_R"]) == 6
+    told = "compare only among deepspi, deepmdp."
+    assert any(note.endswith(told) for note in losses(made, "L_P").notes)
+    assert not any(note.endswith(told) for note in losses(made, "L_R").notes)
+    assert not any("World models differ" in note for note in losses(results(["ppo", "deepspi"]), "L_P").notes)
 
 
 def test_settings_versions_and_failures(found: dict[str, Table]) -> None:
