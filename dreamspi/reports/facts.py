@@ -22,11 +22,22 @@ PUBLISHED_STEPS = 10_000_000
 
 
 def differences(results: Results) -> Table:
-    """Every setting in which two arms differ."""
-    found = results.differences()
-    text = found.map(lambda value: "–" if value is None else str(value)).rename_axis("setting").reset_index()
-    notes = ("A dash: the arm has no such setting. Everything else is the same in all arms, but for the seeds.",)
-    return Table("differences", "What differs between the arms", text, text.astype(object), notes)
+    """Every setting in which two arms differ, or trainings of one."""
+    rows = [[key, *map(" or ".join, by_arm.values())] for key, by_arm in results.differences().items()]
+    frame = pd.DataFrame(rows, columns=["setting", *results.arms], dtype=object)
+    notes = ["A dash: the arm has no such setting, or is not in the environment that is told of."]
+    mixed = mixtures(results)
+    notes += mixed or ["Everything else is the same in all arms, but for the seeds."]
+    return Table("differences", "What differs between the arms", frame, frame, tuple(notes))
+
+
+def mixtures(results: Results) -> list[str]:
+    """Which arms' means are over trainings that differ in more than their seeds, a sentence each."""
+    return [
+        f"The trainings of arm {arm} differ among themselves in {', '.join(keys)}: its numbers are not of one "
+        "configuration."
+        for arm, keys in results.unlike().items()
+    ]
 
 
 def versions(results: Results) -> Table:

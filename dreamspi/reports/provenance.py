@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dreamspi.reports.charts import Section
+from dreamspi.reports.facts import mixtures
 from dreamspi.reports.results import Results
 from dreamspi.reports.table import Table
 
@@ -12,7 +13,7 @@ from dreamspi.reports.table import Table
 def sections(results: Results, tables: Mapping[str, Table]) -> list[Section]:
     """The sections of this file that there is anything for; ``tables`` by name."""
     found = [
-        Section("differences", "Configuration", tables=_of(tables, "differences")),
+        Section("differences", "Configuration", tables=_of(tables, "differences"), warnings=mixtures(results)),
         Section("versions", "Versions", tables=_of(tables, "versions"), warnings=_warnings(results)),
         _missing(results, tables),
     ]

@@ -19,6 +19,8 @@ from dreamspi.studies.store import State, Study
 
 #: The exact value at the start, of a policy in the maze without a memory.
 EXACT = "maze_value"
+#: Of a setting that there is not.
+ABSENT = "–"
 
 
 @dataclass(frozen=True)
@@ -97,25 +99,47 @@ class Results:
         """The trainings in an environment, of an arm, or both."""
         return [run for run in self.runs if env in (None, run.cell.env) and arm in (None, run.cell.arm)]
 
-    def differences(self) -> pd.DataFrame:
-        """Every setting in which two arms differ in some environment: one row a setting, one column an arm.
+    def differences(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Every setting but the seed in which trainings in one environment differ, and its values by arm, as text.
 
-        A setting that depends on the environment too is told for the first one in which arms differ. An arm that does
-        not have it shows None.
+        A setting that depends on the environment too is told for the first one in which an arm's own trainings
+        differ, or else for the first in which arms do. An arm that does not have it, or is not there, has ``ABSENT``.
         """
-        by_arm: dict[str, dict[str, Any]] = {}
-        for arm in self.arms:
-            for run in self.of(arm=arm):
-                for key, value in run.settings.items():
-                    by_arm.setdefault(arm, {}).setdefault(key, {})[run.cell.env] = value
-        rows = {}
-        for key in sorted({key for found in by_arm.values() for key in found} - {"seed"}):
-            for env in self.environments:
-                values = {arm: by_arm[arm].get(key, {}).get(env) for arm in self.arms if self.of(env, arm)}
-                if len({repr(value) for value in values.values()}) > 1:
-                    rows[key] = values
-                    break
-        return pd.DataFrame.from_dict(rows, orient="index", columns=list(self.arms), dtype=object)
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for key, by_env in self._values.items():
+            told = [values for values in by_env.values() if len(set().union(*values.values())) > 1]
+            if told:
+                first = next((values for values in told if any(len(one) > 1 for one in values.values())), told[0])
+                found[key] = {arm: first.get(arm, (ABSENT,)) for arm in self.arms}
+        return found
+
+    def unlike(self) -> dict[str, list[str]]:
+        """By arm, the settings but the seed in which its own trainings in some environment differ: their mean is not
+        over seeds alone."""
+        found: dict[str, list[str]] = {}
+        for key, by_env in self._values.items():
+            for arm in self.arms:
+                if any(len(values.get(arm, ())) > 1 for values in by_env.values()):
+                    found.setdefault(arm, []).append(key)
+        return found
+
+    @cached_property
+    def _values(self) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
+        """By setting, environment and arm, its different values."""
+        keys = sorted({key for run in self.runs for key in run.settings} - {"seed"})
+        found: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
+        for env in self.environments:
+            for arm in self.arms:
+                runs = self.of(env, arm)
+                for key in keys if runs else ():
+                    values = dict.fromkeys(_shown(run.settings, key) for run in runs)
+                    found.setdefault(key, {}).setdefault(env, {})[arm] = tuple(values)
+        return found
+
+
+def _shown(settings: dict[str, Any], key: str) -> str:
+    value = settings.get(key)
+    return ABSENT if key not in settings else "null" if value is None else str(value)
 
 
 def judged(runs: Sequence[Result]) -> tuple[Result, ...]:

@@ -80,6 +80,15 @@ def results(
     return Results(name, Path("studies") / name, judged(runs), reasons, tuple(unfinished))
 
 
+def with_settings(found: Results, changed: Mapping[Key, Mapping[str, Any]]) -> Results:
+    """The same with other settings in some trainings."""
+    runs = []
+    for run in found.runs:
+        more = changed.get((run.cell.env, run.cell.arm, run.cell.seed), {})
+        runs.append(dataclasses.replace(run, settings=run.settings | dict(more)))
+    return dataclasses.replace(found, runs=tuple(runs))
+
+
 def with_curve(found: Results, metric: str, values: Mapping[Key, Sequence[float]]) -> Results:
     """The same with the curve of a metric replaced, row by row, in some trainings."""
     runs = []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from dreamspi.reports.models import comparable, trains_model
-from tests.reports.synthetic import results
+from tests.reports.synthetic import results, with_settings
 
 ARMS = ("ppo", "deepspi", "rssm", "hybrid")
 
@@ -24,12 +22,5 @@ def test_an_environment_that_an_arm_was_not_in_does_not_matter() -> None:
 
 
 def test_an_arm_that_differs_from_itself_is_compared_with_none() -> None:
-    found = results(ARMS, ("maze",))
-    runs = [
-        dataclasses.replace(run, settings=run.settings | {"world_model.hidden": 64})
-        if (run.cell.arm, run.cell.seed) == ("hybrid", 2)
-        else run
-        for run in found.runs
-    ]
-    found = dataclasses.replace(found, runs=tuple(runs))
+    found = with_settings(results(ARMS, ("maze",)), {("maze", "hybrid", 2): {"world_model.hidden": 64}})
     assert comparable(found, "L_P", ["maze"]) == (("deepspi",), ("rssm",), ("hybrid",))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dreamspi.reports import provenance
+from dreamspi.reports.facts import differences
 from dreamspi.reports.intervals import bootstrap_mean
 from dreamspi.reports.results import Results
 from dreamspi.reports.table import Table
 from dreamspi.reports.tables import aggregates, loss_pairs, losses, maze, pairs, scores, tables
-from tests.reports.synthetic import ARMS, OPTIMUM, STEPS, results, with_curve
+from tests.reports.synthetic import ARMS, OPTIMUM, STEPS, results, with_curve, with_settings
 
 ATARI = ("atari/Pong", "atari_stochastic/Breakout")
 
@@ -142,6 +144,24 @@ def test_settings_versions_and_failures(found: dict[str, Table]) -> None:
         ("maze-ppo-s3-0", "failed", "a loss was not finite"),
         ("maze-hybrid-s3-0", "not finished", "–"),
     ]
+
+
+def test_an_arm_that_differs_from_itself_is_told_loudly() -> None:
+    made = with_settings(results(["ppo", "deepspi"], ["maze"]), {("maze", "deepspi", 2): {"total_steps": 1}})
+    table = differences(made)
+    assert table.shown.set_index("setting").loc["total_steps"].tolist() == ["61440", "61440 or 1"]
+    told = "The trainings of arm deepspi differ among themselves in total_steps"
+    assert any(note.startswith(told) for note in table.notes)
+    assert not any("Everything else is the same" in note for note in table.notes)
+    (section, *_) = provenance.sections(made, {"differences": table})
+    assert section.warnings[0].startswith(told)
+    assert any("Everything else is the same" in note for note in differences(results()).notes)
+
+
+def test_an_arm_that_is_not_in_an_environment_has_a_dash() -> None:
+    made = results(["ppo", "deepspi", "hybrid"], missing=[("maze", "hybrid", seed) for seed in (1, 2, 3)])
+    shown = differences(made).shown.set_index("setting")
+    assert shown.loc["choices.planner"].tolist() == ["ppo", "deepspi", "–"]
 
 
 def test_published_scores_stand_beside_ours_with_source_and_protocol() -> None:
