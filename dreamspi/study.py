@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamspi.catalogue import first_comment, options
+from dreamspi.config import compose
 from dreamspi.errors import UserError
 from dreamspi.studies import launching, overview
-from dreamspi.studies.design import Cell, cells
+from dreamspi.studies.design import Cell, cells, digest
 from dreamspi.studies.request import Request
 from dreamspi.studies.store import State, Study
 
@@ -72,6 +73,8 @@ def study(asked: Request) -> int:
         chosen = chosen or list(found.cells.values())
         print(f"{asked.path}: {len(chosen)} cells; {overview.summary_line(overview.standings(found))}", flush=True)
         todo = [cell for cell in chosen if _runs(found.state(cell), asked.retry)]
+        if asked.design is None:
+            _check_version(found, todo)
         for cell in todo:
             found.forget_outcome(cell)
         code = 0
@@ -86,6 +89,17 @@ def _opened(asked: Request, chosen: Sequence[Cell] | None) -> Study:
     if asked.design is None or chosen is None:
         return Study.open(asked.path)
     return Study.extend(asked.path, asked.design, chosen)
+
+
+def _check_version(found: Study, todo: Sequence[Cell]) -> None:
+    """Raises where a cell that has not begun would compute something else than it was made for."""
+    waiting = {(cell.env, cell.arm): cell for cell in todo if found.state(cell) is State.WAITING}
+    for cell in waiting.values():
+        if digest(compose(cell.overrides)) != cell.digest:
+            raise UserError(
+                f"{found.path}: another version of DreamSPI, with other defaults, made env={cell.env}, arm "
+                f"{cell.arm}. Go on with that version, or choose another name=."
+            )
 
 
 def _runs(state: State, retry: bool) -> bool:

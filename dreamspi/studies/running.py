@@ -18,11 +18,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dreamspi.config import RESUME_KEYS, compose
-from dreamspi.errors import UserError
+from dreamspi.config import RESUME_KEYS
 from dreamspi.overrides import quoted
 from dreamspi.studies.attended import ATTENDANT
-from dreamspi.studies.design import Cell, digest
+from dreamspi.studies.design import Cell
 from dreamspi.studies.store import Study
 
 #: The environment variable that says which process is the study's command.
@@ -49,7 +48,6 @@ def run_cell(study: Study, cell: Cell) -> None:
     with deaf_to_ctrl_c(), study.locked(cell.id, wait=True) as lock:
         if study.finished(cell) or study.stop.exists() or _deserted(parent):
             return
-        _check(study, cell)
         log = study.log(cell)
         before = log.stat().st_size if log.exists() else 0
         code = _train(study, cell, lock, parent)
@@ -81,13 +79,6 @@ def _is_command() -> bool:
 def _deserted(parent: int) -> bool:
     """Whether the study's command was killed: then nobody is left to stop this process, or to use it."""
     return not _is_command() and os.getppid() != parent
-
-
-def _check(study: Study, cell: Cell) -> None:
-    """Raises where this version of DreamSPI would compute something else under the cell's name."""
-    fresh = not (study.run_directory(cell) / "config.yaml").is_file()
-    if fresh and digest(compose(cell.overrides)) != cell.digest:
-        raise UserError("another version of DreamSPI made this study, with other defaults: choose another name=.")
 
 
 def _train(study: Study, cell: Cell, lock: int, parent: int) -> int:

@@ -69,7 +69,9 @@ def results(
         for env in environments:
             for arm in arms:
                 key = (env, arm, seed)
-                cell = Cell(f"{env.replace('/', '_')}-{arm}-s{seed}-0", *key, (f"env={env}", f"seed={seed}"), STEPS, 1)
+                cell = Cell(
+                    f"{env.replace('/', '_')}-{arm}-s{seed}-0", *key, (f"env={env}", f"seed={seed}"), STEPS, 1, "0"
+                )
                 if failed and key in failed:
                     reasons[cell.id] = failed[key]
                 elif key in missing:

@@ -23,7 +23,7 @@ from tests.reports.synthetic import results
 def make(path: Path, arms: tuple[str, ...] = ("ppo", "deepspi"), finished: bool = True, failed: bool = False) -> Study:
     """A study on disk with made-up trainings."""
     design = Design({"maze": ()}, tuple(Arm(arm, (f"planner={arm}",)) for arm in arms), (1, 2, 3))
-    study = Study.extend(path, cells(design))
+    study = Study.extend(path, design, cells(design))
     study.save()
     made = {(run.cell.arm, run.cell.seed): run for run in results(arms, ("maze",)).runs}
     for cell in study.cells.values() if finished else ():

@@ -85,6 +85,15 @@ def test_adding_runs_only_what_is_new(capsys: pytest.CaptureFixture[str]) -> Non
     assert first.stat().st_mtime_ns == written
 
 
+def test_another_versions_study_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", *words("seeds=1", iterations=1)]) == 0
+    file = PATH / "study.yaml"
+    waiting = file.read_text().replace("-s1-", "-s2-").replace("seed: 1", "seed: 2").replace("seed=1", "seed=2")
+    file.write_text(re.sub(r"digest: \S+", "digest: 0badcafe", waiting))  # as if a default had changed since
+    assert main(["study", "name=x"]) == 2
+    assert "another version of DreamSPI, with other defaults" in capsys.readouterr().err
+
+
 def test_a_dry_study_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", *words("dry=true")]) == 0
     out = capsys.readouterr().out.splitlines()
