@@ -12,7 +12,8 @@ from dreamspi.reports.intervals import Interval
 from dreamspi.reports.models import comparable
 from dreamspi.reports.normalization import suite
 from dreamspi.reports.results import Results
-from dreamspi.reports.scores import suites
+from dreamspi.reports.scores import scores, suites
+from dreamspi.reports.seeds import shortfalls
 from dreamspi.reports.table import Table
 from dreamspi.reports.tables import LOSSES, tables
 
@@ -57,26 +58,36 @@ def _findings(results: Results, made: Mapping[str, Table]) -> list[tuple[str, st
         aggregates = made.get(f"aggregates_{name}")
         if aggregates is not None:
             rows = aggregates.frame[aggregates.frame["aggregate"] == "IQM"]
-            found.append((f"{name}, IQM of normalized scores:", compare(intervals(rows))))
+            known = intervals(rows)
+            short = shortfalls(results, scores(results, name).environments, known)
+            found.append((f"{name}, IQM of normalized scores:", compare(known, short=short)))
     for env in results.environments if len(results.environments) <= MOST_NAMED else ():
-        told = compare(_there(made, "scores", env)) or "no game has ended."
+        known = _there(made, "scores", env)
+        told = compare(known, short=shortfalls(results, [env], known)) if known else "no game has ended."
         found.append((f"{env}, {outcome.score_name(results, env)}:", told))
     places = {suite(env): (env, env, [env]) for env in results.environments}
     for name in several:
-        inside = [env for env in results.environments if suite(env) == name]
-        places[name] = (f"median, {name}", f"{name}, median over its environments", inside)
+        arms = {env: {run.cell.arm for run in results.of(env)} for env in results.environments if suite(env) == name}
+        shared = [env for env, there in arms.items() if there == set().union(*arms.values())]
+        places[name] = (f"median, {name}", f"{name}, median over its environments", shared)
     for loss in LOSSES:
         for row, place, environments in places.values():
-            told = _of_models(_there(made, f"losses_{loss}", row), comparable(results, loss, environments))
+            there = _there(made, f"losses_{loss}", row)
+            short = shortfalls(results, environments, there)
+            told = _of_models(there, comparable(results, loss, environments), short)
             if told:
                 found.append((f"{place}, {loss}:", told))
     return found
 
 
-def _of_models(there: Mapping[str, Interval], groups: Sequence[Sequence[str]]) -> str:
+def _of_models(there: Mapping[str, Interval], groups: Sequence[Sequence[str]], short: Mapping[str, str]) -> str:
     """What may be said of a local loss; nothing where fewer than two arms have it."""
     found = [{arm: there[arm] for arm in group if arm in there} for group in groups]
-    told = [compare(group, below="below") for group in found if len(group) > 1]
+    told = [
+        compare(group, below="below", short={arm: text for arm, text in short.items() if arm in group})
+        for group in found
+        if len(group) > 1
+    ]
     if sum(map(bool, found)) > 1:
         told.append("Not compared between different world models: their latents' units differ.")
     return " ".join(told)

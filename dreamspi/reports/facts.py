@@ -10,6 +10,7 @@ from dreamspi.reports.intervals import bootstrap_mean
 from dreamspi.reports.normalization import suite
 from dreamspi.reports.published import ppo_scores, sources
 from dreamspi.reports.results import Results
+from dreamspi.reports.seeds import shortfall
 from dreamspi.reports.table import Table, crossed, long
 
 #: Which published scores were made under a suite's protocol. No one published PPO under that of Machado et al. here.
@@ -95,8 +96,9 @@ def published(results: Results) -> Table:
             ours = [run for run in results.of(env, arm) if run.summary.get("planner") == "ppo"]
             interval = bootstrap_mean([run.score for run in ours])
             if interval.n:
+                text = f"{interval.text()} {shortfall(results, [env], arm, interval.n)}"
                 steps = max(int(run.summary.get("env_steps", 0)) for run in ours)
-                rows.append((env, f"ours, {arm}", steps, *interval[:3], math.nan, interval.n, interval.text()))
+                rows.append((env, f"ours, {arm}", steps, *interval[:3], math.nan, interval.n, text.rstrip()))
         for score in found:
             text = f"{score.mean:.2f} ± {score.std:.2f}"
             nothing = math.nan, math.nan

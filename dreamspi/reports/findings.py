@@ -10,14 +10,18 @@ import pandas as pd
 from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, verdict
 
 
-def compare(found: Mapping[str, Interval], above: str = "above", below: str = "") -> str:
+def compare(
+    found: Mapping[str, Interval], above: str = "above", below: str = "", short: Mapping[str, str] | None = None
+) -> str:
     """Sentences on the arms' intervals of one quantity.
 
     Args:
         found: the interval of each arm.
         above: what an arm is to another one whose interval lies below its own.
         below: the other way round; where it is given, it is told who is lower, and not who is higher.
+        short: what is told beside an arm: which of its seeds are missing. Also of arms that have no interval at all.
     """
+    short = short or {}
     known = {arm: interval for arm, interval in found.items() if interval.n}
     few = {arm: i for arm, i in known.items() if i.n < FEWEST_SEEDS or not i.is_known}
     enough = {arm: i for arm, i in known.items() if arm not in few}
@@ -28,16 +32,19 @@ def compare(found: Mapping[str, Interval], above: str = "above", below: str = ""
         others = tuple(other for other in enough if verdicts.get((arm, other)) is wanted)
         if others:
             beaten.setdefault(others, []).append(arm)
-    sentences = [_difference(arms, word, others, enough) for others, arms in beaten.items()]
+    sentences = [_difference(arms, word, others, enough, short) for others, arms in beaten.items()]
     if Verdict.OPEN in verdicts.values():
         if sentences:
             sentences.append("Otherwise no difference that the data support.")
         else:
-            sentences.append(f"No difference that the data support: {_told(enough)}.")
+            sentences.append(f"No difference that the data support: {_told(enough, short)}.")
     elif len(enough) == 1:
-        sentences.append(f"{_told(enough)}.")
+        sentences.append(f"{_told(enough, short)}.")
     if few:
-        sentences.append(f"Fewer than {FEWEST_SEEDS} seeds, so nothing is called a difference: {_told(few)}.")
+        sentences.append(f"Fewer than {FEWEST_SEEDS} seeds, so nothing is called a difference: {_told(few, short)}.")
+    nothing = [f"{arm} {text}" for arm, text in short.items() if arm not in known]
+    if nothing:
+        sentences.append(f"Nothing is known of {', '.join(nothing)}.")
     return " ".join(sentences)
 
 
@@ -47,12 +54,14 @@ def intervals(frame: pd.DataFrame) -> dict[str, Interval]:
     return {arm: Interval(estimate, low, high, int(n)) for arm, estimate, low, high, n in columns.itertuples(False)}
 
 
-def _difference(arms: Sequence[str], word: str, others: Sequence[str], known: Mapping[str, Interval]) -> str:
+def _difference(
+    arms: Sequence[str], word: str, others: Sequence[str], known: Mapping[str, Interval], short: Mapping[str, str]
+) -> str:
     verb = "are each" if len(arms) > 1 else "is"
-    winners, losers = (_told({arm: known[arm] for arm in names}, " and ") for names in (arms, others))
+    winners, losers = (_told({arm: known[arm] for arm in names}, short, " and ") for names in (arms, others))
     return f"{winners} {verb} {word} {losers}."
 
 
-def _told(found: Mapping[str, Interval], last: str = ", ") -> str:
-    words = [f"{arm} {interval.text()}" for arm, interval in found.items()]
+def _told(found: Mapping[str, Interval], short: Mapping[str, str], last: str = ", ") -> str:
+    words = [f"{arm} {interval.text()} {short.get(arm, '')}".rstrip() for arm, interval in found.items()]
     return last.join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -72,6 +72,7 @@ class Results:
         runs: the finished trainings, in the order in which they were asked for.
         failed: why, by cell id, of the ones that failed.
         unfinished: cell ids of all others.
+        cells: all that were asked for.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Results:
     runs: tuple[Result, ...]
     failed: dict[str, str]
     unfinished: tuple[str, ...]
+    cells: tuple[Cell, ...]
 
     @cached_property
     def environments(self) -> tuple[str, ...]:
@@ -98,6 +100,15 @@ class Results:
     def of(self, env: str | None = None, arm: str | None = None) -> list[Result]:
         """The trainings in an environment, of an arm, or both."""
         return [run for run in self.runs if env in (None, run.cell.env) and arm in (None, run.cell.arm)]
+
+    @cached_property
+    def asked(self) -> dict[tuple[str, str], dict[int, str]]:
+        """By environment and arm, what became of each seed: ``finished``, ``failed`` or ``not finished``."""
+        states = dict.fromkeys(self.failed, "failed") | dict.fromkeys(self.unfinished, "not finished")
+        found: dict[tuple[str, str], dict[int, str]] = {}
+        for cell in self.cells:
+            found.setdefault((cell.env, cell.arm), {})[cell.seed] = states.get(cell.id, "finished")
+        return found
 
     def differences(self) -> dict[str, dict[str, tuple[str, ...]]]:
         """Every setting but the seed in which trainings in one environment differ, and its values by arm, as text.
@@ -170,7 +181,8 @@ def read_results(path: str | Path) -> Results:
             f"{path}: no training of this study is finished ({len(failed)} failed, {len(unfinished)} not run to their "
             f"end), so there is nothing to report. Run it: dreamspi study name={study.path.name}"
         )
-    return Results(study.path.resolve().name, study.path, judged(runs), failed, tuple(unfinished))
+    cells = tuple(study.cells.values())
+    return Results(study.path.resolve().name, study.path, judged(runs), failed, tuple(unfinished), cells)
 
 
 def _read(study: Study, cell: Cell) -> Result:

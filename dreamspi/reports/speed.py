@@ -11,6 +11,7 @@ from dreamspi.reports.findings import compare
 from dreamspi.reports.intervals import Interval, bootstrap_mean
 from dreamspi.reports.outcome import over_time
 from dreamspi.reports.results import Results
+from dreamspi.reports.seeds import shortfalls
 from dreamspi.reports.table import Table
 from dreamspi.studies.overview import duration
 
@@ -28,7 +29,7 @@ def section(results: Results, tables: Sequence[Table]) -> Section:
         if found:
             dots = tuple(Dot(arm, (arm,), interval) for arm, interval in found.items())
             equal.append(Dots(f"speed_score-{place}", env, dots, after))
-            items.append((f"{env}, {after}:", compare(found)))
+            items.append((f"{env}, {after}:", compare(found, short=shortfalls(results, [env], found))))
     text = [
         "Seconds of collecting and learning as each training measured them, with as many others beside it on the same "
         "machine as the study allowed: compare arms, not studies."

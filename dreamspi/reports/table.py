@@ -81,11 +81,16 @@ def long(rows: Iterable[tuple[Mapping[str, object], Interval]]) -> pd.DataFrame:
     return pd.DataFrame([{**of, **interval._asdict()} for of, interval in rows])
 
 
-def crossed(cells: Mapping[tuple[str, str], Interval], corner: str) -> pd.DataFrame:
-    """Intervals by (row, column) as text, rows and columns in order of appearance, the rows' names under ``corner``."""
+def crossed(
+    cells: Mapping[tuple[str, str], Interval], corner: str, beside: Mapping[tuple[str, str], str] | None = None
+) -> pd.DataFrame:
+    """Intervals by (row, column) as text, rows and columns in order of appearance, the rows' names under ``corner``;
+    ``beside`` is what stands beside some of them, or instead of one."""
+    beside = beside or {}
     rows = dict.fromkeys(row for row, _ in cells)
     columns = dict.fromkeys(column for _, column in cells)
-    found = [[row, *(cells[row, c].text() if (row, c) in cells else "–" for c in columns)] for row in rows]
+    text = {at: f"{interval.text()} {beside.get(at, '')}".rstrip() for at, interval in cells.items()}
+    found = [[row, *(text.get((row, c)) or beside.get((row, c), "–") for c in columns)] for row in rows]
     return pd.DataFrame(found, columns=[corner, *columns], dtype=object)
 
 

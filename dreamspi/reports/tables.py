@@ -19,6 +19,7 @@ from dreamspi.reports.normalization import KINDS, scale
 from dreamspi.reports.results import Result, Results
 from dreamspi.reports.scores import measures, suites
 from dreamspi.reports.scores import scores as matrices
+from dreamspi.reports.seeds import shortfalls
 from dreamspi.reports.table import Table, crossed, long
 
 #: The paper's losses and the metrics that measure them, in true distances on fresh data.
@@ -51,7 +52,8 @@ def scores(results: Results) -> Table:
     cells = _cells(results, _score)
     notes = ["Mean of the final scores over the seeds, with a 95% bootstrap interval."]
     notes += [*measures(results), *_cautions(cells)]
-    return Table("scores", "Final scores", _long(cells), crossed(cells, "environment"), tuple(notes))
+    shown = crossed(cells, "environment", _short(results, cells))
+    return Table("scores", "Final scores", _long(cells), shown, tuple(notes))
 
 
 def aggregates(results: Results, suite: str) -> Table:
@@ -64,6 +66,7 @@ def aggregates(results: Results, suite: str) -> Table:
     notes = [f"Over {', '.join(whole.environments)}; {KINDS[kind]}." for kind in sorted(kinds)]
     notes += ["Higher is better but for the optimality gap. 95% stratified bootstrap intervals over seeds."]
     notes += [PAPER] if suite == "atari_stochastic" else []
+    notes += _missing(results, whole.environments, {arm: by_name["IQM"] for arm, by_name in found.items()})
     shown = crossed(cells, "arm")
     return Table(f"aggregates_{suite}", f"Normalized scores, {suite}", frame, shown, (*notes, *whole.messages))
 
@@ -72,11 +75,14 @@ def losses(results: Results, name: str) -> Table:
     """``L_P`` or ``L_R``, by environment and arm, and the median over the environments of a suite."""
     value = partial(_typical, metric=LOSSES[name])
     cells = _cells(results, value)
+    short = _short(results, cells)
     for suite in suites(results):
         found = matrices(results, suite, value)
         if len(found.environments) > 1:
-            for arm, matrix in found.matrices.items():
-                cells[f"median, {suite}", arm] = statistics.median(matrix)
+            row = f"median, {suite}"
+            medians = {arm: statistics.median(matrix) for arm, matrix in found.matrices.items()}
+            cells |= {(row, arm): interval for arm, interval in medians.items()}
+            short |= {(row, arm): text for arm, text in shortfalls(results, found.environments, medians).items()}
     notes = [
         f"{LOSSES[name]} on fresh data: of each training the median over its log, of these the mean over the seeds, "
         "with a 95% bootstrap interval. Lower is better.",
@@ -89,7 +95,7 @@ def losses(results: Results, name: str) -> Table:
             "model/effective_rank."
         )
         notes += dict.fromkeys(_only_within(comparable(results, name, [env])) for env in results.environments)
-    shown = crossed(cells, "environment")
+    shown = crossed(cells, "environment", short)
     notes = [*filter(None, notes), *_cautions(cells)]
     return Table(f"losses_{name}", f"Local loss {name}", _long(cells), shown, tuple(notes))
 
@@ -116,6 +122,7 @@ def maze(results: Results) -> Table:
         "Mean over seeds, with a 95% bootstrap interval; a distance of 0 means that the encoder merges the cells."
     ]
     notes += ["In the upper choice cell, up is the best action; in the lower, the worst."]
+    notes += _missing(results, ["maze"], {arm: cells[arm, "value"] for arm in runs})
     frame = long(({"arm": arm, "measure": column}, interval) for (arm, column), interval in cells.items())
     return Table("maze", "The maze", frame, crossed(cells, "arm"), tuple(notes))
 
@@ -159,7 +166,7 @@ def _paired(name: str, title: str, found: list[Pair], notes: tuple[str, ...]) ->
 
 
 class Pair(NamedTuple):
-    """Two arms and a measure of both, in one environment or suite."""
+    """Two arms and a measure of both, in one environment or suite; ``short`` are their missing seeds."""
 
     where: str
     measure: str
@@ -168,22 +175,25 @@ class Pair(NamedTuple):
     of_a: Interval
     of_b: Interval
     a_above_b: Interval | None
+    short: Mapping[str, str]
 
 
 def _in_environment(
     results: Results, env: str, measure: str, value: Callable[[Result], float], arms: Sequence[str]
 ) -> Iterator[Pair]:
     found = {arm: bootstrap_mean([value(run) for run in results.of(env, arm)]) for arm in arms}
+    short = shortfalls(results, [env], found)
     for a, b in itertools.combinations(found, 2):
         if found[a].n and found[b].n:
-            yield Pair(env, measure, a, b, found[a], found[b], None)
+            yield Pair(env, measure, a, b, found[a], found[b], None, short)
 
 
 def _in_suite(results: Results, suite: str) -> Iterator[Pair]:
     found = {arm: by_name["IQM"] for arm, by_name in statistics.aggregates(results, suite).items()}
     above = statistics.improvements(results, suite)
+    short = shortfalls(results, matrices(results, suite).environments, found)
     for a, b in itertools.combinations(found, 2):
-        yield Pair(suite, "IQM", a, b, found[a], found[b], above[a, b])
+        yield Pair(suite, "IQM", a, b, found[a], found[b], above[a, b], short)
 
 
 def _numbers(pair: Pair) -> dict[str, object]:
@@ -198,7 +208,8 @@ def _words(pair: Pair) -> list[str]:
     said = verdict(pair.of_a, pair.of_b)
     words = {Verdict.HIGHER: f"{pair.a} higher", Verdict.LOWER: f"{pair.b} higher"}.get(said, str(said))
     above = pair.a_above_b.text() if pair.a_above_b else "–"
-    return [pair.where, pair.measure, pair.a, pair.b, pair.of_a.text(), pair.of_b.text(), above, words]
+    a, b = (f"{of.text()} {pair.short.get(x, '')}".rstrip() for x, of in ((pair.a, pair.of_a), (pair.b, pair.of_b)))
+    return [pair.where, pair.measure, pair.a, pair.b, a, b, above, words]
 
 
 def _score(run: Result) -> float:
@@ -219,6 +230,21 @@ def _cells(results: Results, value: Callable[[Result], float]) -> dict[tuple[str
         for arm in results.arms
     }
     return {key: interval for key, interval in found.items() if interval.n}
+
+
+def _short(results: Results, cells: Mapping[tuple[str, str], Interval]) -> dict[tuple[str, str], str]:
+    """By environment and arm, which seeds are missing."""
+    short: dict[tuple[str, str], str] = {}
+    for env in results.environments:
+        found = {arm: cells[env, arm] for arm in results.arms if (env, arm) in cells}
+        short |= {(env, arm): text for arm, text in shortfalls(results, [env], found).items()}
+    return short
+
+
+def _missing(results: Results, environments: Sequence[str], found: Mapping[str, Interval]) -> list[str]:
+    """A note on missing seeds, if there are any."""
+    short = shortfalls(results, environments, found)
+    return [f"Missing seeds: {', '.join(f'{arm} {text}' for arm, text in short.items())}."] if short else []
 
 
 def _long(cells: dict[tuple[str, str], Interval]) -> pd.DataFrame:

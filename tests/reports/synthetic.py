@@ -64,14 +64,14 @@ def results(
         seconds: factor of all times, as if another machine had run it.
         name: the study's.
     """
-    runs, reasons, unfinished = [], {}, []
+    runs, reasons, unfinished, cells = [], {}, [], []
     for seed in seeds:
         for env in environments:
             for arm in arms:
                 key = (env, arm, seed)
-                cell = Cell(
-                    f"{env.replace('/', '_')}-{arm}-s{seed}-0", *key, (f"env={env}", f"seed={seed}"), STEPS, 1, "0"
-                )
+                name = f"{env.replace('/', '_')}-{arm}-s{seed}-0"
+                cell = Cell(name, *key, (f"env={env}", f"seed={seed}"), STEPS, threads=1, digest="0")
+                cells.append(cell)
                 if failed and key in failed:
                     reasons[cell.id] = failed[key]
                 elif key in missing:
@@ -79,7 +79,7 @@ def results(
                 else:
                     level = (QUALITY | dict(quality or {})).get(arm, 0.5)
                     runs.append(_run(cell, level, (scores or {}).get(key), key in no_game, arm in memory, seconds))
-    return Results(name, Path("studies") / name, judged(runs), reasons, tuple(unfinished))
+    return Results(name, Path("studies") / name, judged(runs), reasons, tuple(unfinished), tuple(cells))
 
 
 def with_settings(found: Results, changed: Mapping[Key, Mapping[str, Any]]) -> Results:

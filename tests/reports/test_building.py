@@ -111,6 +111,13 @@ def test_an_arm_with_a_memory_takes_the_optimum_from_the_maze() -> None:
     assert any(note.startswith(told) for table in curves.tables for note in table.notes)
 
 
+def test_findings_name_missing_seeds() -> None:
+    failed = {("maze", "ppo", 2): "not finite"} | {("maze", "hybrid", seed): "not finite" for seed in (1, 2, 3, 4)}
+    found = dict(build(results((*PAIR, "hybrid"), ("maze",), (1, 2, 3, 4), failed=failed)).findings)
+    assert "(3 of 4 seeds; 1 failed)" in found["maze, value at the start:"]
+    assert "Nothing is known of hybrid (0 of 4 seeds; 4 failed)." in found["maze, value at the start:"]
+
+
 def test_an_untrained_model_has_no_losses(whole: Report) -> None:
     lines = [
         line for g in section(whole, "losses").groups for c in g.charts if isinstance(c, Curves) for line in c.lines

@@ -39,6 +39,16 @@ def test_few_seeds_are_never_a_difference() -> None:
     assert compare({"a": ALONE}).startswith("Fewer than 3 seeds")
 
 
+def test_missing_seeds_stand_beside_what_is_left() -> None:
+    short = {"b": "(3 of 5 seeds; 2 failed)", "c": "(0 of 5 seeds; 5 failed)"}
+    said = compare({"a": LOW, "b": HIGH}, short=short)
+    assert said == (
+        "b 2.00 [1.90, 2.10] (3 of 5 seeds; 2 failed) is above a 1.00 [0.900, 1.10]. "
+        "Nothing is known of c (0 of 5 seeds; 5 failed)."
+    )
+    assert "b 1.05 [0.950, 1.20] (3 of 5 seeds" in compare({"a": LOW, "b": ALSO_LOW}, short=short)
+
+
 def test_nothing_to_compare() -> None:
     assert compare({}) == "" and compare({"a": Interval(math.nan, math.nan, math.nan, 0)}) == ""
     assert compare({"a": LOW}) == "a 1.00 [0.900, 1.10]."

@@ -41,6 +41,14 @@ def test_every_character_that_latex_would_read_is_escaped() -> None:
     assert escaped("20 ± 1") == r"20 $\pm$ 1"
 
 
+def test_what_stands_beside_a_number_or_instead_of_it() -> None:
+    cells = {("maze", "ppo"): Interval(1.0, 0.5, 1.5, 3), ("pong", "mine"): Interval(2.0, 1.5, 2.5, 5)}
+    beside = {("maze", "ppo"): "(3 of 5 seeds; 2 failed)", ("maze", "mine"): "(0 of 5 seeds; 5 failed)"}
+    shown = crossed(cells, "environment", beside).set_index("environment")
+    assert shown.loc["maze"].tolist() == ["1.00 [0.500, 1.50] (3 of 5 seeds; 2 failed)", "(0 of 5 seeds; 5 failed)"]
+    assert shown.loc["pong"].tolist() == ["–", "2.00 [1.50, 2.50]"]
+
+
 def test_files(table: Table, tmp_path: Path) -> None:
     paths = write([table], tmp_path / "new")
     assert [path.name for path in paths] == ["made_up.csv", "made_up.tex"]

@@ -164,6 +164,20 @@ def test_an_arm_that_is_not_in_an_environment_has_a_dash() -> None:
     assert shown.loc["choices.planner"].tolist() == ["ppo", "deepspi", "–"]
 
 
+def test_missing_seeds_are_told_beside_every_number() -> None:
+    made = results(["ppo", "deepspi"], seeds=range(1, 6), failed={("maze", "ppo", s): "not finite" for s in (4, 5)})
+    told = "(3 of 5 seeds; 2 failed)"
+    found = {table.name: table for table in tables(made)}
+    for name in ("scores", "losses_L_P"):
+        shown = found[name].shown.set_index("environment")
+        assert shown.loc["maze", "ppo"].endswith(told) and "seeds" not in shown.loc["maze", "deepspi"]
+    in_maze = found["pairs"].shown[found["pairs"].shown["where"] == "maze"]
+    assert in_maze["of a"].str.endswith(told).all() and not in_maze["of b"].str.contains("seeds").any()
+    for name in ("aggregates_maze", "maze"):
+        assert f"Missing seeds: ppo {told}." in found[name].notes
+    assert not any("Missing" in note for note in found["aggregates_minatar"].notes)
+
+
 def test_published_scores_stand_beside_ours_with_source_and_protocol() -> None:
     table = next(table for table in tables(results(["ppo", "deepspi"], ATARI)) if table.name == "published")
     pong = table.frame[table.frame["environment"] == "atari/Pong"]
