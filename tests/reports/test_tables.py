@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from dreamspi.reports import provenance
-from dreamspi.reports.facts import differences
+from dreamspi.reports.facts import differences, published
 from dreamspi.reports.intervals import bootstrap_mean
 from dreamspi.reports.results import Results
 from dreamspi.reports.table import Table
@@ -189,6 +191,19 @@ def test_published_scores_stand_beside_ours_with_source_and_protocol() -> None:
     notes = " ".join(table.notes)
     assert "last 100 games" in notes and "HIGHEST" in notes
     assert f"{STEPS:,} steps, so they are not comparable" in notes
+
+
+def test_a_budget_in_whole_batches_is_comparable() -> None:
+    made = results(["ppo"], ATARI)
+    runs = [
+        dataclasses.replace(
+            run, cell=run.cell._replace(steps=10_000_000), summary=run.summary | {"env_steps": 9_999_360}
+        )
+        for run in made.runs
+    ]
+    table = published(dataclasses.replace(made, runs=tuple(runs)))
+    assert not any("not comparable" in note for note in table.notes)
+    assert set(table.frame["steps"]) == {9_999_360, 10_000_000}
 
 
 def test_no_published_scores_where_none_were_made_under_this_protocol() -> None:
