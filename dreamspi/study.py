@@ -117,13 +117,10 @@ def _close(found: Study, chosen: Sequence[Cell], code: int) -> int:
     failed = overview.failures(found)
     for line in failed:
         print(line)
-    again = f"dreamspi study name={found.path.name}"
-    if str(found.path.parent) != "studies":
-        again += f" root={found.path.parent}"
     if failed:
-        print(f"try those again by: {again} retry=true")
+        print(f"try those again by: {found.command()} retry=true")
     if code:
-        print(f"stopped; go on with: {again}")
+        print(f"stopped; go on with: {found.command()}")
         return code
     states = [found.state(cell) for cell in chosen]
     if any(state in (State.INTERRUPTED, State.WAITING) for state in states):

@@ -43,7 +43,7 @@ def _warnings(results: Results) -> list[str]:
 def _missing(results: Results, tables: Mapping[str, Table]) -> Section:
     told = []
     if results.failed:
-        told.append(f"To try the failed ones again: dreamspi study name={results.name} retry=true")
+        told.append(f"To try the failed ones again: {results.command} retry=true")
     if results.unfinished:
-        told.append(f"To go on with those that are not finished: dreamspi study name={results.name}")
+        told.append(f"To go on with those that are not finished: {results.command}")
     return Section("missing", "Failed and unfinished trainings", told, tables=_of(tables, "failures"))

@@ -73,6 +73,7 @@ class Results:
         failed: why, by cell id, of the ones that failed.
         unfinished: cell ids of all others.
         cells: all that were asked for.
+        command: what to type to go on with it.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Results:
     failed: dict[str, str]
     unfinished: tuple[str, ...]
     cells: tuple[Cell, ...]
+    command: str
 
     @cached_property
     def environments(self) -> tuple[str, ...]:
@@ -179,10 +181,10 @@ def read_results(path: str | Path) -> Results:
     if not runs:
         raise UserError(
             f"{path}: no training of this study is finished ({len(failed)} failed, {len(unfinished)} not run to their "
-            f"end), so there is nothing to report. Run it: dreamspi study name={study.path.name}"
+            f"end), so there is nothing to report. Run it: {study.command()}"
         )
-    cells = tuple(study.cells.values())
-    return Results(study.path.resolve().name, study.path, judged(runs), failed, tuple(unfinished), cells)
+    name, cells = study.path.resolve().name, tuple(study.cells.values())
+    return Results(name, study.path, judged(runs), failed, tuple(unfinished), cells, study.command())
 
 
 def _read(study: Study, cell: Cell) -> Result:

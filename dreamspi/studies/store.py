@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -103,6 +104,14 @@ class Study:
         entries = [{**cell._asdict(), "overrides": list(cell.overrides)} for cell in self.cells.values()]
         content = {"design": _written(self.design), "cells": entries}
         write_atomically(self.path / "study.yaml", yaml.safe_dump(content, sort_keys=False))
+
+    def command(self) -> str:
+        """What to type to go on with it."""
+        path = Path(os.path.abspath(self.path))
+        words = ["dreamspi", "study", f"name={path.name}"]
+        if path.parent != Path("studies").absolute():
+            words.append(f"root={self.path.parent if self.path.name == path.name else path.parent}")
+        return shlex.join(words)
 
     # ------------------------------------------------------------------ one cell
 

@@ -79,7 +79,8 @@ def results(
                 else:
                     level = (QUALITY | dict(quality or {})).get(arm, 0.5)
                     runs.append(_run(cell, level, (scores or {}).get(key), key in no_game, arm in memory, seconds))
-    return Results(name, Path("studies") / name, judged(runs), reasons, tuple(unfinished), tuple(cells))
+    path, command = Path("studies") / name, f"dreamspi study name={name}"
+    return Results(name, path, judged(runs), reasons, tuple(unfinished), tuple(cells), command)
 
 
 def with_settings(found: Results, changed: Mapping[Key, Mapping[str, Any]]) -> Results:

@@ -14,6 +14,7 @@ from dreamspi.config import compose
 from dreamspi.errors import UserError
 from dreamspi.report import Options, parse_options
 from dreamspi.reports import building, writing
+from dreamspi.reports.results import read_results
 from dreamspi.run_directory import RunDirectory
 from dreamspi.studies.design import Arm, Design, cells
 from dreamspi.studies.store import Study
@@ -134,7 +135,14 @@ def test_nothing_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["report", str(tmp_path / "new")]) == 2
     told = capsys.readouterr().err
     assert "no training of this study is finished" in told and told.count("\n") == 1
+    assert told.rstrip().endswith(f"Run it: dreamspi study name=new root={tmp_path}")
     assert not (tmp_path / "new" / "report").exists()
+
+
+def test_how_to_go_on_with_a_study_that_lies_elsewhere(study: Path) -> None:
+    study.rename("first")
+    (section,) = [s for s in building.build(read_results("first")).sections if s.name == "missing"]
+    assert section.text == ["To try the failed ones again: dreamspi study name=first root=. retry=true"]
 
 
 def test_where_it_cant_be_written(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,26 @@ def test_what_is_saved_is_opened() -> None:
     assert Study.open(PATH).cells == study.cells and Study.open(PATH).design == study.design
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("studies/x", "name=x"),
+        ("there/x", "name=x root=there"),
+        ("x", "name=x root=."),
+        ("a b/x", "name=x 'root=a b'"),
+    ],
+)
+def test_what_to_type_to_go_on(path: str, words: str) -> None:
+    assert Study(Path(path), ()).command() == f"dreamspi study {words}"
+    assert Study(Path("studies/x").absolute(), ()).command() == "dreamspi study name=x"
+
+
+def test_what_to_type_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    assert Study(Path("."), ()).command() == f"dreamspi study name=x root={tmp_path}"
+
+
 def test_nothing_is_written_before_save() -> None:
     extended()
     assert not PATH.exists()
