@@ -20,7 +20,7 @@ all that the comparison rests on; beside it figures and tables for a paper.
 
 keys:
   study=<directory>  The study; the word alone will do, and so will its name, where it lies under studies/.
-  out=<directory>    Where the report goes.  Default: <study>/report.
+  out=<directory>    Where the report goes: a new or empty directory, or an earlier report's.  Default: <study>/report.
   formats=png,pdf    The figures' files: png, pdf, both, or none.
   open=false         Show the page in the browser.
 
@@ -69,9 +69,8 @@ def parse_options(words: list[str]) -> Options:
 def report(options: Options) -> int:
     """Reads, computes, writes, and prints what was found. Returns the exit code."""
     results = read_results(options.study)
+    writing.check(options.out)
     made = building.build(results)
-    if options.out == options.study / "report":
-        writing.clear(options.out)
     page = writing.write(made, options.out, options.formats)
     for heading, text in made.findings:
         print(f"{heading} {text}")
@@ -92,10 +91,12 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _study(word: str) -> Path:
-    """The directory that is meant by a path, or by a name alone."""
+    """The directory that is meant by a path, or by a name alone: what else bears that name here hides no study."""
     path = Path(word)
-    if not path.exists() and path.name == word:
-        path = Path("studies") / word
+    named = Path("studies") / word
+    elsewhere = (named / "study.yaml").exists() or not path.exists()
+    if path.name == word and elsewhere and not (path / "study.yaml").exists():
+        path = named
     if (path / "config.yaml").is_file() and not (path / "study.yaml").exists():
         raise UserError(f"{path}: a training's directory, not a study's; look at its {path / 'learning.png'}.")
     return path

@@ -17,6 +17,8 @@ from dreamspi.reports.colors import styles
 from dreamspi.reports.table import Table
 
 PAGE = Path(__file__).with_name("page")
+#: In the head of every page: a directory with such a page is a report's.
+MARK = '<meta name="generator" content="dreamspi report">'
 #: Charts of one group that a page opens with; more are folded away under their heading.
 MANY = 9
 #: Tables that are folded away, as a reader looks up one row of them, and rows from which any is.
@@ -45,6 +47,7 @@ def render(report: Report, figures: Sequence[str], tables: Sequence[str]) -> str
     template = _environment().get_template("page.html")
     return template.render(
         title=report.title,
+        mark=MARK,
         lead=report.lead,
         facts=report.facts,
         footer=report.footer,

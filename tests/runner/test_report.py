@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from dreamspi.config import compose
 from dreamspi.errors import UserError
 from dreamspi.report import Options, parse_options
 from dreamspi.reports import building, writing
+from dreamspi.reports.charts import Report
 from dreamspi.reports.results import read_results
 from dreamspi.run_directory import RunDirectory
 from dreamspi.studies.design import Arm, Design, cells
@@ -114,6 +117,72 @@ def test_an_interrupted_study_has_the_same_report(tmp_path: Path) -> None:
     for path in (tmp_path / "one").rglob("*.*"):
         if path.name != "index.html" and not path.name.startswith("speed"):
             assert path.read_bytes() == (tmp_path / "other" / path.relative_to(tmp_path / "one")).read_bytes(), path
+
+
+def no_study(path: str) -> None:
+    (Path(path) / "figures").mkdir(parents=True)
+    (Path(path) / "figures" / "mine.png").touch()
+
+
+def test_what_is_no_study_hides_none(study: Path) -> None:
+    no_study("first")
+    assert parse_options(["first"]).study == study
+    study.rename("first/study")  # then the word names what lies here
+    assert parse_options(["first"]).study == Path("first")
+
+
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports that take no time."""
+    made = Report("first", "", [], ["ppo"], [], [], [], "")
+    monkeypatch.setattr(building, "build", lambda results: made)
+
+
+def test_an_earlier_report_goes_wherever_it_lies(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small(monkeypatch)
+    for words in (["out=there"], []):
+        assert main(["report", "first", *words]) == 0
+        out = Path("there") if words else study / "report"
+        for old in (out / "figures" / "old.png", out / "tables" / "old.csv"):
+            old.touch()
+        assert main(["report", "first", *words]) == 0
+        assert sorted(path.name for path in out.rglob("*")) == ["figures", "index.html", "tables"]
+
+
+def test_what_is_no_report_is_left_alone(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "build", None)  # it is told before anything is computed
+    no_study("paper")
+    for page in (None, "<!doctype html><title>Mine</title>"):
+        if page:
+            (Path("paper") / "index.html").write_text(page)
+        assert main(["report", "first", "out=paper"]) == 2
+        assert "out=paper: exists already and is not a report's" in capsys.readouterr().err
+        assert Path("paper/figures/mine.png").exists()
+
+
+def test_a_report_that_was_cut_short_is_made_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_files", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            parsed = parse_options(["first", "out=there"])
+            writing.write(building.build(None), parsed.out, ())  # type: ignore[arg-type]
+    assert main(["report", "first", "out=there"]) == 0
+    assert "not finished" not in Path("there/index.html").read_text()
+
+
+def test_a_file_system_that_is_read_only(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    small(monkeypatch)
+    monkeypatch.setattr(writing, "write_atomically", refuse)
+    assert main(["report", "first", "out=there"]) == 2
+    told = capsys.readouterr().err
+    assert told == "dreamspi: out=there: can't be written: Read-only file system.\n"
 
 
 @pytest.mark.parametrize("words", [["report", "studies/firts"], ["report", "firts"]])
