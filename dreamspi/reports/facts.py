@@ -8,7 +8,7 @@ import pandas as pd
 
 from dreamspi.reports.intervals import bootstrap_mean
 from dreamspi.reports.normalization import suite
-from dreamspi.reports.published import ppo_scores, sources
+from dreamspi.reports.published import cite, ppo_scores
 from dreamspi.reports.results import Results
 from dreamspi.reports.seeds import shortfall
 from dreamspi.reports.table import Table, crossed, long
@@ -116,7 +116,7 @@ def published(results: Results) -> Table:
         dtype=object,
     )
     notes = ["Ours: mean over the seeds with a 95% bootstrap interval; theirs: mean ± standard deviation over seeds."]
-    notes += [f"{key}: {sources()[key].name}. {sources()[key].protocol}." for key in dict.fromkeys(used)]
+    notes += [f"{key}: {cite(key)}" for key in dict.fromkeys(used)]
     others = sorted(budgets - {PUBLISHED_STEPS})  # what was asked for: a training does whole batches only
     if others:
         notes.append(f"Ours ran for {', '.join(f'{steps:,}' for steps in others)} steps, so they are not comparable.")

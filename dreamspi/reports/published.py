@@ -56,6 +56,12 @@ def sources() -> dict[str, Source]:
     return {row["key"]: Source(**row) for row in rows("sources")}
 
 
+def cite(key: str) -> str:
+    """A source in sentences, with where to read on."""
+    source = sources()[key]
+    return f"{source.name}. {source.protocol}. {source.link}".strip()
+
+
 @cache
 def ppo_scores() -> dict[str, tuple[Score, ...]]:
     """PPO's published scores, by Atari game."""

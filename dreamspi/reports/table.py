@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from dreamspi.reports.intervals import Interval
-from dreamspi.run_directory import write_atomically
 
 _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"}
 _ESCAPES |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -64,12 +61,6 @@ class Table(NamedTuple):
             ]
         )
 
-    def text(self, width: int = 120) -> str:
-        """For a terminal: title, columns, notes."""
-        body = self.shown.to_string(index=False, justify="left") if len(self.shown) else "nothing"
-        notes = [textwrap.fill(note, width) for note in self.notes]
-        return "\n".join([self.title, "", body, *([""] if notes else []), *notes, ""])
-
 
 def escaped(value: object) -> str:
     """Text that LaTeX shows as it is."""
@@ -92,15 +83,3 @@ def crossed(
     text = {at: f"{interval.text()} {beside.get(at, '')}".rstrip() for at, interval in cells.items()}
     found = [[row, *(text.get((row, c)) or beside.get((row, c), "–") for c in columns)] for row in rows]
     return pd.DataFrame(found, columns=[corner, *columns], dtype=object)
-
-
-def write(tables: Iterable[Table], directory: Path) -> list[Path]:
-    """Writes ``<name>.csv`` and ``<name>.tex`` of each into a directory, made if need be; returns their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for table in tables:
-        for suffix, content in (("csv", table.csv()), ("tex", table.latex())):
-            path = directory / f"{table.name}.{suffix}"
-            write_atomically(path, content)
-            paths.append(path)
-    return paths

@@ -16,6 +16,7 @@ from dreamspi.reports.facts import differences, failures, published, speed, vers
 from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, bootstrap_mean, caution, verdict
 from dreamspi.reports.models import comparable
 from dreamspi.reports.normalization import KINDS, scale
+from dreamspi.reports.published import cite
 from dreamspi.reports.results import Result, Results
 from dreamspi.reports.scores import measures, suites
 from dreamspi.reports.scores import scores as matrices
@@ -62,8 +63,10 @@ def aggregates(results: Results, suite: str) -> Table:
     cells = {(arm, name): interval for arm, by_name in found.items() for name, interval in by_name.items()}
     frame = long(({"arm": arm, "aggregate": name}, interval) for (arm, name), interval in cells.items())
     whole = matrices(results, suite)
-    kinds = {measure.kind for env in whole.environments for run in results.of(env) if (measure := scale(run))}
+    scales = [measure for env in whole.environments for run in results.of(env) if (measure := scale(run))]
+    kinds, cited = {measure.kind for measure in scales}, {measure.source for measure in scales}
     notes = [f"Over {', '.join(whole.environments)}; {KINDS[kind]}." for kind in sorted(kinds)]
+    notes += [f"0 and 1 are from: {cite(source)}" for source in sorted(cited)]
     notes += ["Higher is better but for the optimality gap. 95% stratified bootstrap intervals over seeds."]
     notes += [PAPER] if suite == "atari_stochastic" else []
     notes += _missing(results, whole.environments, {arm: by_name["IQM"] for arm, by_name in found.items()})

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from dreamspi.reports.intervals import Interval
-from dreamspi.reports.table import Table, crossed, escaped, long, write
+from dreamspi.reports.table import Table, crossed, escaped, long
 
 NAN = float("nan")
 
@@ -47,15 +46,3 @@ def test_what_stands_beside_a_number_or_instead_of_it() -> None:
     shown = crossed(cells, "environment", beside).set_index("environment")
     assert shown.loc["maze"].tolist() == ["1.00 [0.500, 1.50] (3 of 5 seeds; 2 failed)", "(0 of 5 seeds; 5 failed)"]
     assert shown.loc["pong"].tolist() == ["–", "2.00 [1.50, 2.50]"]
-
-
-def test_files(table: Table, tmp_path: Path) -> None:
-    paths = write([table], tmp_path / "new")
-    assert [path.name for path in paths] == ["made_up.csv", "made_up.tex"]
-    assert paths[0].read_text() == table.csv()
-    assert paths[1].read_text() == table.latex()
-
-
-def test_text_for_a_terminal_has_all_of_it(table: Table) -> None:
-    text = table.text()
-    assert "Scores & such" in text and "0.333 [0.250, 0.500]" in text and "100% made up." in text
