@@ -30,6 +30,8 @@ PAPER = (
     "The paper reports for this protocol, after 10M steps (read off its figure, approximate): IQM 0.61 PPO, "
     "0.61 DeepMDP, 0.66 DeepSPI; optimality gap 0.51, 0.51, 0.47; DreamSPI below both online methods."
 )
+#: By arm and name, the aggregates of one suite.
+Aggregates = Mapping[str, Mapping[str, Interval]]
 #: What of the maze is told: column, key of the summary.
 MAZE = {
     "value": "maze_value",
@@ -41,8 +43,9 @@ MAZE = {
 
 def tables(results: Results) -> list[Table]:
     """All that apply to a study, in the order in which a reader wants them; those of the clock are last."""
-    found = [scores(results), *(aggregates(results, suite) for suite in suites(results))]
-    found += [pairs(results), *(losses(results, name) for name in LOSSES), loss_pairs(results)]
+    by_suite = {suite: statistics.aggregates(results, suite) for suite in suites(results)}
+    found = [scores(results), *(aggregates(results, suite, known) for suite, known in by_suite.items())]
+    found += [pairs(results, by_suite), *(losses(results, name) for name in LOSSES), loss_pairs(results)]
     found += [maze(results), published(results), differences(results), versions(results), failures(results)]
     found += [speed(results)]
     return [table for table in found if len(table.frame) or table.name == "failures"]
@@ -57,9 +60,10 @@ def scores(results: Results) -> Table:
     return Table("scores", "Final scores", _long(cells), shown, tuple(notes))
 
 
-def aggregates(results: Results, suite: str) -> Table:
-    """IQM, median, mean and optimality gap of normalized scores in a suite, by arm: the paper's table."""
-    found = statistics.aggregates(results, suite)
+def aggregates(results: Results, suite: str, known: Aggregates | None = None) -> Table:
+    """IQM, median, mean and optimality gap of normalized scores in a suite, by arm: the paper's table. ``known`` are
+    the numbers, where they are known already."""
+    found = statistics.aggregates(results, suite) if known is None else known
     cells = {(arm, name): interval for arm, by_name in found.items() for name, interval in by_name.items()}
     frame = long(({"arm": arm, "aggregate": name}, interval) for (arm, name), interval in cells.items())
     whole = matrices(results, suite)
@@ -130,9 +134,11 @@ def maze(results: Results) -> Table:
     return Table("maze", "The maze", frame, crossed(cells, "arm"), tuple(notes))
 
 
-def pairs(results: Results) -> Table:
-    """For every two arms, by environment and suite: what may be said of their scores' difference."""
-    found = [pair for suite in suites(results) for pair in _in_suite(results, suite)]
+def pairs(results: Results, known: Mapping[str, Aggregates] | None = None) -> Table:
+    """For every two arms, by environment and suite: what may be said of their scores' difference. ``known`` are the
+    suites' aggregates, where they are known already."""
+    known = known or {suite: statistics.aggregates(results, suite) for suite in suites(results)}
+    found = [pair for suite, by_arm in known.items() for pair in _in_suite(results, suite, by_arm)]
     for env in results.environments:
         found += _in_environment(results, env, "score", _score, results.arms)
     notes = ("P(a > b): a training of the first beats one of the second in the same environment; ties count half.",)
@@ -191,8 +197,8 @@ def _in_environment(
             yield Pair(env, measure, a, b, found[a], found[b], None, short)
 
 
-def _in_suite(results: Results, suite: str) -> Iterator[Pair]:
-    found = {arm: by_name["IQM"] for arm, by_name in statistics.aggregates(results, suite).items()}
+def _in_suite(results: Results, suite: str, known: Aggregates) -> Iterator[Pair]:
+    found = {arm: by_name["IQM"] for arm, by_name in known.items()}
     above = statistics.improvements(results, suite)
     short = shortfalls(results, matrices(results, suite).environments, found)
     for a, b in itertools.combinations(found, 2):

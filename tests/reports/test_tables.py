@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from dreamspi.reports import provenance
+from dreamspi.reports import provenance, statistics
 from dreamspi.reports.facts import differences, published
 from dreamspi.reports.intervals import bootstrap_mean
 from dreamspi.reports.results import Results
@@ -63,6 +64,22 @@ def test_few_seeds_are_cautioned_about_and_many_are_not() -> None:
     one = scores(results(seeds=[1]))
     assert "no interval" in one.shown.iloc[0, 1]
     assert not any("too sure" in note for note in one.notes)
+
+
+def test_what_takes_long_is_computed_once_for_each_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counting(name: str, whole: Callable) -> Callable:
+        def counted(of: Results, suite: str) -> object:
+            calls.append((name, suite))
+            return whole(of, suite, resamples=2)
+
+        return counted
+
+    for name in ("aggregates", "improvements"):
+        monkeypatch.setattr(statistics, name, counting(name, getattr(statistics, name)))
+    tables(results(["ppo", "deepspi"], ["maze", "minatar/breakout"]))
+    assert sorted(calls) == [(name, s) for name in ("aggregates", "improvements") for s in ("maze", "minatar")]
 
 
 def test_aggregates_say_what_was_left_out(found: dict[str, Table]) -> None:
