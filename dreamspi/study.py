@@ -124,7 +124,7 @@ def _close(found: Study, chosen: Sequence[Cell], code: int) -> int:
         return code
     states = [found.state(cell) for cell in chosen]
     if any(state in (State.INTERRUPTED, State.WAITING) for state in states):
-        print(f"some were broken off; go on with: {again}")
+        print(f"some were broken off; go on with: {found.command()}")
     if not any(found.state(cell) is State.FINISHED for cell in found.cells.values()):
         raise UserError(f"{found.path}: no cell is finished.")
     print(f"report: dreamspi report {found.path}")
