@@ -69,8 +69,8 @@ def results(
         for env in environments:
             for arm in arms:
                 key = (env, arm, seed)
-                name = f"{env.replace('/', '_')}-{arm}-s{seed}-0"
-                cell = Cell(name, *key, (f"env={env}", f"seed={seed}"), STEPS, threads=1, digest="0")
+                id = f"{env.replace('/', '_')}-{arm}-s{seed}-0"
+                cell = Cell(id, *key, (f"env={env}", f"seed={seed}"), STEPS, threads=1, digest="0")
                 cells.append(cell)
                 if failed and key in failed:
                     reasons[cell.id] = failed[key]

@@ -13,10 +13,11 @@ from dreamspi.studies.design import Arm, Design, cells
 from dreamspi.studies.store import State, Study
 
 PATH = Path("studies/x")
+DESIGN = Design({"maze": ()}, (Arm("ppo", ("planner=ppo",)),), (1, 2))
 
 
 def extended(*fixed: str, seeds: tuple[int, ...] = (1, 2)) -> Study:
-    design = Design({"maze": ()}, (Arm("ppo", ("planner=ppo",)),), seeds, fixed)
+    design = DESIGN._replace(seeds=seeds, fixed=fixed)
     return Study.extend(PATH, design, cells(design))
 
 
@@ -41,14 +42,14 @@ def test_what_is_saved_is_opened() -> None:
     ],
 )
 def test_what_to_type_to_go_on(path: str, words: str) -> None:
-    assert Study(Path(path), ()).command() == f"dreamspi study {words}"
-    assert Study(Path("studies/x").absolute(), ()).command() == "dreamspi study name=x"
+    assert Study(Path(path), DESIGN, ()).command() == f"dreamspi study {words}"
+    assert Study(Path("studies/x").absolute(), DESIGN, ()).command() == "dreamspi study name=x"
 
 
 def test_what_to_type_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").mkdir()
     monkeypatch.chdir(tmp_path / "x")
-    assert Study(Path("."), ()).command() == f"dreamspi study name=x root={tmp_path}"
+    assert Study(Path("."), DESIGN, ()).command() == f"dreamspi study name=x root={tmp_path}"
 
 
 def test_nothing_is_written_before_save() -> None:
