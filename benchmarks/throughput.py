@@ -101,8 +101,8 @@ class Watched:
         self._time(planner.ground, "run", "ground")
         if planner.dream is not None:
             self._time(planner.dream, "run", "dream")
-        make_env = collection.source.make_env
-        collection.source.make_env = lambda num_envs: self._time(make_env(num_envs), "step_and_maybe_reset", "environment")
+        source, make_env = collection.source, collection.source.make_env
+        source.make_env = lambda num_envs: self._time(make_env(num_envs), "step_and_maybe_reset", "environment")
         self.training.start()
 
     def _time(self, owner: Any, method: str, phase: str) -> Any:
