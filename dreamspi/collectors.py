@@ -48,6 +48,9 @@ class Source(ABC):
 
     #: Whether all that is random is drawn in this process, so that recorded actions can be played back.
     replays = False
+    #: TorchRL's, one of several kinds, once it is built; and its batches.
+    collector: Any = None
+    batches: Iterator[TensorDictBase]
 
     def __init__(
         self,
@@ -69,17 +72,17 @@ class Source(ABC):
     def next(self) -> TensorDictBase:
         """The next batch by the current policy; its N * T steps lie in order of copy, then time."""
 
-    @abstractmethod
     def close(self) -> None:
         """Ends what ``build`` made, if it made anything."""
+        if self.collector is not None:
+            self.collector.shutdown()
+            self.collector = None
 
 
 class Direct(Source):
     """One collector in this process. It reads the learner's own parameters."""
 
     replays = True
-    collector: Collector | None = None
-    batches: Iterator[TensorDictBase]
 
     def build(self, games: int, rest: int) -> None:
         self.close()
@@ -100,11 +103,6 @@ class Direct(Source):
     def next(self) -> TensorDictBase:
         return next(self.batches)
 
-    def close(self) -> None:
-        if self.collector is not None:
-            self.collector.shutdown()
-            self.collector = None
-
 
 class _Shared(Source):
     """What sources with workers have in common: each has an equal share of the copies, and a copy of the policy."""
@@ -121,9 +119,6 @@ class _Shared(Source):
 
 class Processes(_Shared):
     """Worker processes of this machine, in step with the learner."""
-
-    collector: Collector | None = None
-    batches: Iterator[TensorDictBase]
 
     def build(self, games: int, rest: int) -> None:
         self.close()
@@ -143,14 +138,8 @@ class Processes(_Shared):
         self.batches = iter(self.collector)
 
     def next(self) -> TensorDictBase:
-        assert self.collector is not None
         self.collector.update_policy_weights_()
         return next(self.batches)
-
-    def close(self) -> None:
-        if self.collector is not None:
-            self.collector.shutdown()
-            self.collector = None
 
 
 class OnRay(_Shared):
@@ -164,9 +153,7 @@ class OnRay(_Shared):
     begin anew, and the training goes on.
     """
 
-    collector: Any = None
     group: Any = None
-    batches: Iterator[TensorDictBase]
 
     def __init__(self, *args: Any, **keys: Any) -> None:
         super().__init__(*args, **keys)
@@ -239,9 +226,7 @@ class OnRay(_Shared):
             return next(self.batches).to(self.device)
 
     def close(self) -> None:
-        if self.collector is not None:
-            self.collector.shutdown()
-            self.collector = None
+        super().close()
         if self.group is not None:
             self.ray.util.remove_placement_group(self.group)
             self.group = None
