@@ -69,11 +69,7 @@ class RunDirectory:
 
     def read_summary(self) -> dict[str, Any] | None:
         """What ``write_summary`` wrote; None before that, or where it can't be read."""
-        try:
-            summary = json.loads(self.summary.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return summary if isinstance(summary, dict) else None
+        return read_object(self.summary)
 
     def write_summary(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Writes ``summary.json``: what was chosen, what came out, and from which code. Returns all of it."""
@@ -140,6 +136,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The object that a JSON file holds; None where there is no file, or it can't be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def provenance() -> dict[str, str | None]:

@@ -27,7 +27,7 @@ import yaml
 
 from dreamspi.config import compose
 from dreamspi.errors import UserError, nearest
-from dreamspi.run_directory import write_atomically
+from dreamspi.run_directory import read_object, write_atomically
 from dreamspi.studies.design import Arm, Cell, Design, settings
 
 
@@ -125,10 +125,7 @@ class Study:
 
     def outcome(self, cell: Cell) -> dict[str, Any]:
         """How it last ended: ``exit_code`` and ``reason``; empty if it has not, or well."""
-        try:
-            return json.loads((self.path / "outcomes" / f"{cell.id}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        return read_object(self.path / "outcomes" / f"{cell.id}.json") or {}
 
     def write_outcome(self, cell: Cell, exit_code: int, reason: str) -> None:
         """For ``outcome``."""
@@ -141,10 +138,7 @@ class Study:
 
     def summary(self, cell: Cell) -> dict[str, Any] | None:
         """The summary of its training; None before its end."""
-        try:
-            return json.loads((self.run_directory(cell) / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return read_object(self.run_directory(cell) / "summary.json")
 
     def finished(self, cell: Cell) -> bool:
         """Whether its training came to its end."""
