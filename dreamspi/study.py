@@ -62,8 +62,8 @@ def study(asked: Request) -> int:
     """Runs what is asked for; returns 0 if every cell of it is finished, 1 if some failed, 128 + n after signal n."""
     chosen = None if asked.design is None else cells(asked.design)
     found = _opened(asked, chosen)
-    launching.check(found, asked.launcher)
     if asked.dry:
+        launching.check(found, asked.launcher)
         _show(found, chosen or list(found.cells.values()))
         return 0
     launching.require(found, asked.launcher)
@@ -122,10 +122,11 @@ def _close(found: Study, chosen: Sequence[Cell], code: int) -> int:
     if code:
         print(f"stopped; go on with: {found.command()}")
         return code
-    states = [found.state(cell) for cell in chosen]
-    if any(state in (State.INTERRUPTED, State.WAITING) for state in states):
+    states = found.states()
+    asked = [states[cell.id] for cell in chosen]
+    if any(state in (State.INTERRUPTED, State.WAITING) for state in asked):
         print(f"some were broken off; go on with: {found.command()}")
-    if not any(found.state(cell) is State.FINISHED for cell in found.cells.values()):
+    if State.FINISHED not in states.values():
         raise UserError(f"{found.path}: no cell is finished.")
     print(f"report: dreamspi report {found.path}")
-    return 0 if all(state is State.FINISHED for state in states) else EXIT_FAILED
+    return 0 if all(state is State.FINISHED for state in asked) else EXIT_FAILED
