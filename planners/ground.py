@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.objectives import LossModule
@@ -17,7 +18,7 @@ from planners.agent import Agent, entropy, log_prob_of
 from planners.experience import segments
 from planners.guards import Neighborhood
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
-from planners.rehearsal import Rehearsal
+from planners.rehearsal import Rehearsal, facts
 from planners.utility import Utility
 from planners.value_scale import ValueScale
 
@@ -31,7 +32,8 @@ class GroundLoss(LossModule):
     """Losses on a minibatch of real segments ``[S, L]``.
 
     Reads ``in_keys``: those of the world model, and more of what follows if the utility uses one. Returns the scalars
-    ``out_keys`` and, with a model, the mean local losses ``local_{transition, reward, termination}``.
+    ``out_keys`` and, with a model, the mean local losses ``local_{transition, reward, termination}``; with a rehearsal
+    also ``loss_rehearsal``.
     """
 
     out_keys = ["loss_objective", "loss_value", "loss_entropy", "loss_auxiliary", "entropy", "clip_fraction"]
@@ -44,9 +46,10 @@ class GroundLoss(LossModule):
         value_scale: ValueScale,
         value: float,
         entropy: float,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         super().__init__()
-        self.agent = agent
+        self.agent, self.rehearsal = agent, rehearsal
         self.utility, self.surrogate = utility, neighborhood.surrogate
         follows = ["done", *(["observation", "reward", "terminated"] if utility.uses_model else [])]
         self.in_keys = [
@@ -59,7 +62,7 @@ class GroundLoss(LossModule):
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
-        latent, losses = self.believe(tensordict)
+        latent, losses, rehearsed = self.believe(tensordict)
         logits, value = self.agent.heads(latent)
         ratio = (log_prob_of(logits, tensordict["action"]) - tensordict["action_log_prob"]).exp()
         weighed = self.utility(normalize(tensordict["advantage"].squeeze(-1)), losses)
@@ -75,25 +78,29 @@ class GroundLoss(LossModule):
             "entropy": spread.detach(),
             "clip_fraction": ((ratio < self.lower) | (ratio > self.upper)).float().mean(),
         }
+        if self.rehearsal is not None:
+            out["loss_rehearsal"] = self.rehearsal.weight * self.utility.penalty(rehearsed).mean()
         if losses is not None:
             out |= {f"local_{key}": loss.detach().mean() for key, loss in losses.items()}
         return TensorDict(out)
 
-    def believe(self, tensordict: TensorDictBase) -> tuple[Tensor, TensorDictBase | None]:
-        """Latents ``[S, L, *]`` of the segments and, where the utility asks for them, the local losses."""
-        model, after = self.agent.world_model, tensordict["next"]
+    def believe(self, tensordict: TensorDictBase) -> tuple[Tensor, TensorDictBase | None, TensorDictBase | None]:
+        """Latents ``[S, L, *]`` of the segments and, where the utility asks for them, the local losses ``[S, L]``, and
+        those ``[M]`` of what is rehearsed."""
+        model = self.agent.world_model
         if not self.utility.uses_model:
-            return model.latents(tensordict), None
+            return model.latents(tensordict), None, None
         latent, next_latent = model.believe(tensordict)
-        losses = model.local_losses(
-            latent,
-            tensordict["action"],
-            after["reward"].squeeze(-1),
-            model.target(next_latent, after["observation"]),
-            after["terminated"].squeeze(-1),
-        )
+        fresh = facts(model, latent, next_latent, tensordict)
+        if self.rehearsal is None:
+            losses, rehearsed = model.local_losses(*fresh), None
+        else:  # one call for both: half of what a small batch costs is the calls
+            both = zip(fresh, self.rehearsal.facts(model), strict=True)
+            losses = model.local_losses(*(torch.cat((now.flatten(0, 1), past)) for now, past in both))
+            losses, rehearsed = losses.split([tensordict.numel(), self.rehearsal.transitions])
+            losses = losses.reshape(tensordict.shape)
         assert losses.shape == tensordict.shape, f"local losses {losses.shape} are not per transition"
-        return latent, losses
+        return latent, losses, rehearsed
 
     def represent(self, latent: Tensor, tensordict: TensorDictBase) -> Tensor:
         """The model's mean representation loss; zero where no model is learnt."""
@@ -151,9 +158,9 @@ class Ground:
             )
         self.agent, self.neighborhood = agent, neighborhood
         self.epochs, self.minibatches, self.segment = epochs, minibatches, segment
-        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy)
         if rehearsal is not None and not utility.uses_model:
             raise ValueError("planner.ground.rehearsal: without a model that learns it must be null")
+        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, rehearsal)
         self.optimizers = Optimizers(agent, optimizers, "ground")
         self.utility, self.rehearsal, self.share = utility, rehearsal, share
 
@@ -169,8 +176,6 @@ class Ground:
         with self.optimizers.training():
             for indices in shuffled(len(pieces), self.minibatches, self.epochs):
                 losses = self.loss(pieces[indices])
-                if self.rehearsal is not None:
-                    losses["loss_rehearsal"] = self.rehearsal.loss(self.agent.world_model, self.utility.penalty)
                 self.optimizers.step(losses)
                 mean.add(losses)
                 if not watch.step():

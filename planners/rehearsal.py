@@ -8,8 +8,7 @@ phase, outside the ratio and the clip: they are supervised facts about the world
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -28,6 +27,23 @@ PATHS: tuple[tuple[str, ...], ...] = (
     ("next", "terminated"),
     ("next", "done"),
 )
+
+
+class Facts(NamedTuple):
+    """Transitions ``[...]`` as the arguments of ``WorldModel.local_losses``, in their order."""
+
+    latent: Tensor
+    action: Tensor
+    reward: Tensor
+    target: Tensor
+    terminated: Tensor
+
+
+def facts(world_model: WorldModel, latent: Tensor, next_latent: Tensor, transitions: TensorDictBase) -> Facts:
+    """Facts about the world from transitions ``[...]`` and the latents ``[..., *latent_shape]`` on both their sides."""
+    after = transitions["next"]
+    target = world_model.target(next_latent, after["observation"])
+    return Facts(latent, transitions["action"], after["reward"].squeeze(-1), target, after["terminated"].squeeze(-1))
 
 
 class Reservoir:
@@ -105,23 +121,10 @@ class Rehearsal:
         """Takes note of a batch of real experience ``[N, T]``."""
         self.reservoir.extend(batch.flatten(0, 1))
 
-    def loss(self, world_model: WorldModel, penalty: Callable[[TensorDictBase], Tensor]) -> Tensor:
-        """Weighted mean penalty of a sample of past transitions, with gradient into the model alone: the encoder
-        moves the policy, and the past says nothing about that.
-
-        Args:
-            world_model: what learns.
-            penalty: from local losses ``[M]`` by name to one loss ``[M]``, as the utility weighs them.
-        """
+    @torch.no_grad()
+    def facts(self, world_model: WorldModel) -> Facts:
+        """A sample of past transitions ``[M]``, as the local losses take them. Their latents carry no gradient: the
+        encoder moves the policy, and the past says nothing about that."""
         past = self.reservoir.sample(self.transitions).to(next(world_model.parameters()).device)
-        after = past["next"]
-        with torch.no_grad():
-            latent, next_latent = (z.squeeze(1) for z in world_model.believe(past.unsqueeze(1)))
-        losses = world_model.local_losses(
-            latent,
-            past["action"],
-            after["reward"].squeeze(-1),
-            world_model.target(next_latent, after["observation"]),
-            after["terminated"].squeeze(-1),
-        )
-        return self.weight * penalty(losses).mean()
+        latent, next_latent = (z.squeeze(1) for z in world_model.believe(past.unsqueeze(1)))
+        return facts(world_model, latent, next_latent, past)

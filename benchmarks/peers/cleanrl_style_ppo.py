@@ -1,4 +1,5 @@
-"""PPO in one file, after its published description, in the spirit of CleanRL; on ALE's vector environment or EnvPool.
+"""PPO in one file, after its published description, in the spirit of CleanRL; on ALE's vector environment, on EnvPool
+or on MinAtar.
 
 Observations are kept as bytes, nothing is logged: what the loop must do and no more.
 """
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from games import atari, minatar
 from protocol import (
     ADAM_EPS,
     CLIP,
@@ -35,28 +37,46 @@ def layer(module: nn.Module, gain: float = 2**0.5) -> nn.Module:
     return module
 
 
-class Agent(nn.Module):
-    """Nature CNN and a dense layer, an actor and a critic on it."""
+def nature_cnn(channels: int, dense: int) -> list[nn.Module]:
+    """Atari's: three convolutions over 84 x 84, one dense layer."""
+    return [
+        layer(nn.Conv2d(channels, 32, 8, 4)),
+        nn.ReLU(),
+        layer(nn.Conv2d(32, 64, 4, 2)),
+        nn.ReLU(),
+        layer(nn.Conv2d(64, 64, 3, 1)),
+        nn.ReLU(),
+        nn.Flatten(),
+        layer(nn.Linear(64 * 7 * 7, dense)),
+        nn.ReLU(),
+    ]
 
-    def __init__(self, num_actions: int, dense: int) -> None:
+
+def small_cnn(channels: int, dense: int) -> list[nn.Module]:
+    """MinAtar's: one convolution over 10 x 10, two dense layers."""
+    return [
+        layer(nn.Conv2d(channels, 16, 3)),
+        nn.ReLU(),
+        nn.Flatten(),
+        layer(nn.Linear(16 * 8 * 8, 128)),
+        nn.ReLU(),
+        layer(nn.Linear(128, dense)),
+        nn.ReLU(),
+    ]
+
+
+class Agent(nn.Module):
+    """Features, an actor and a critic on them; bytes of ``scale`` are 1."""
+
+    def __init__(self, features: list[nn.Module], num_actions: int, dense: int, scale: float) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            layer(nn.Conv2d(4, 32, 8, 4)),
-            nn.ReLU(),
-            layer(nn.Conv2d(32, 64, 4, 2)),
-            nn.ReLU(),
-            layer(nn.Conv2d(64, 64, 3, 1)),
-            nn.ReLU(),
-            nn.Flatten(),
-            layer(nn.Linear(64 * 7 * 7, dense)),
-            nn.ReLU(),
-        )
+        self.features, self.scale = nn.Sequential(*features), scale
         self.actor = layer(nn.Linear(dense, num_actions), 0.01)
         self.critic = layer(nn.Linear(dense, 1), 1.0)
 
     def forward(self, frames: Tensor) -> tuple[Categorical, Tensor]:
-        """Bytes ``[B, 4, 84, 84]`` to policy and values ``[B]``."""
-        features = self.features(frames / 255.0)
+        """Bytes ``[B, C, height, width]`` to policy and values ``[B]``."""
+        features = self.features(frames / self.scale)
         return Categorical(logits=self.actor(features)), self.critic(features).squeeze(-1)
 
 
@@ -80,18 +100,20 @@ def envpool_games(work: Work) -> Any:
 
 def build(work: Work) -> Contender:
     """Games, network, optimizer, and one iteration as a function."""
-    if work.emulator == "envpool":
+    if work.family == "minatar":
+        games, packages = minatar(work), ("minatar",)
+    elif work.emulator == "envpool":
         games, packages = envpool_games(work), ("envpool",)
-        num_actions = int(games.action_space.n)
     else:
-        from games import atari
-
         games, packages = atari(work), ("ale-py",)
-        num_actions = int(games.single_action_space.n)
-    agent = Agent(num_actions, DENSE[work.family])
+    single = getattr(games, "single_observation_space", games.observation_space).shape
+    num_actions = int(getattr(games, "single_action_space", games.action_space).n)
+    dense = DENSE[work.family]
+    features, scale = (small_cnn, 1.0) if work.family == "minatar" else (nature_cnn, 255.0)
+    agent = Agent(features(single[0], dense), num_actions, dense, scale)
     optimizer = torch.optim.Adam(agent.parameters(), lr=LEARNING_RATE, eps=ADAM_EPS)
     shape = (work.steps, work.envs)
-    frames = torch.zeros(*shape, 4, 84, 84, dtype=torch.uint8)
+    frames = torch.zeros(*shape, *single, dtype=torch.uint8)
     actions = torch.zeros(shape, dtype=torch.int64)
     log_probs, rewards, ends, values = (torch.zeros(shape) for _ in range(4))
     present = torch.from_numpy(np.asarray(games.reset()[0]))

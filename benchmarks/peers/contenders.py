@@ -54,8 +54,8 @@ MINATAR = [
     "Alike: game, sticky actions, copies, steps, epochs, minibatches, threads, fp32, 16 filters of 3 x 3, dense 128, "
     "dense 512 under actor and critic (parameters are counted), Adam with its rate and epsilon, clip, weights of "
     "entropy and value, gradient norm; nothing is compiled.",
-    "Not alike: DreamSPI steps MinAtar in one batched environment, Stable-Baselines3 in its DummyVecEnv over one "
-    "Gymnasium environment each, its usual way.",
+    "Not alike: DreamSPI steps MinAtar in one batched environment, the others step one Gymnasium environment each, the "
+    "usual way: Stable-Baselines3 in its DummyVecEnv, the CleanRL-style loop in Gymnasium's SyncVectorEnv.",
     "Not alike: DreamSPI measures the policy's ratio over all actions after each update and writes a row of metrics "
     "every 4 iterations; Stable-Baselines3 computes diagnostics of its own.",
 ]
@@ -87,7 +87,7 @@ WHOLE = [
 def default(race: str, work: Work) -> list[str]:
     """Who races unless it is said otherwise: one of ours and every peer that plays the game."""
     if race == "ppo" and work.family != "atari":
-        return ["dreamspi", "sb3"]
+        return ["dreamspi", "sb3", "cleanrl-style"]
     return [name for name, entry in ENTRIES.get(race, {}).items() if name == "dreamspi" or not entry.ours]
 
 

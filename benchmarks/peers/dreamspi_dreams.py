@@ -3,6 +3,7 @@
 from protocol import Contender, Work, count, serve
 
 from dreamspi.config import compose
+from dreamspi.machine import prepare
 from dreamspi.training import Training
 from planners.dream import Behavior
 
@@ -12,6 +13,7 @@ HEADS = 512
 
 def build(work: Work) -> Contender:
     """The dream phase of a planner ``dreamspi`` that has seen one batch."""
+    prepare(work.threads)  # as the command does
     training = Training(
         compose(
             [

@@ -3,6 +3,7 @@
 from protocol import DENSE, Contender, Work, count, serve
 
 from dreamspi.config import compose
+from dreamspi.machine import prepare
 from dreamspi.training import Training
 
 
@@ -21,6 +22,7 @@ def build(work: Work) -> Contender:
     ]
     if work.family == "atari":
         words.append(f"env.num_threads={work.threads}")
+    prepare(work.threads)  # as the command does
     training = Training(compose(words))
     training.start()
     planner = training.planner

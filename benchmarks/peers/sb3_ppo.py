@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from games import MinAtar, atari
 from protocol import (
     ADAM_EPS,
     CLIP,
@@ -61,34 +62,6 @@ class Games(VecEnv):
         return [False] * self.num_envs
 
 
-class MinAtar(gymnasium.Env):
-    """One MinAtar game with its minimal actions, channels first, cut after 10,000 steps."""
-
-    def __init__(self, name: str) -> None:
-        import minatar
-
-        self.game = minatar.Environment(name)
-        self.actions = self.game.minimal_action_set()
-        self.action_space = gymnasium.spaces.Discrete(len(self.actions))
-        height, width, channels = self.game.state_shape()
-        self.observation_space = gymnasium.spaces.Box(0, 1, (channels, height, width), dtype=np.uint8)
-        self.length = 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        super().reset(seed=seed)
-        self.game.reset()
-        self.length = 0
-        return self._seen(), {}
-
-    def step(self, action: int) -> Any:
-        reward, terminated = self.game.act(self.actions[int(action)])
-        self.length += 1
-        return self._seen(), float(reward), terminated, self.length >= 10_000, {}
-
-    def _seen(self) -> np.ndarray:
-        return self.game.state().transpose(2, 0, 1).astype(np.uint8)
-
-
 class SmallCNN(BaseFeaturesExtractor):
     """What DreamSPI puts on MinAtar: 16 filters of 3 x 3, dense 128, and the heads' dense layer."""
 
@@ -117,8 +90,6 @@ def build(work: Work) -> Contender:
         extractor |= {"features_extractor_class": SmallCNN, "normalize_images": False}
         packages = ("stable-baselines3", "minatar")
     else:
-        from games import atari
-
         games, packages = Games(atari(work)), ("stable-baselines3", "ale-py")
     model = PPO(
         "CnnPolicy",

@@ -87,7 +87,7 @@ def test_the_ratio_weighs_the_losses_sample_by_sample(agent: Agent) -> None:
     shifted = batch.clone()
     shifted["action_log_prob"] = shifted["action_log_prob"] - torch.linspace(-0.5, 0.5, 32).view(4, 8)
     loss = GroundLoss(agent, Unified(0.3, 0.7), CLIP, Reward(), 0.0, 0.0)
-    _, losses = loss.believe(shifted)
+    _, losses, _ = loss.believe(shifted)
     assert losses is not None
     utility = normalize(shifted["advantage"].squeeze(-1)) - 0.3 * (losses["reward"] + losses["termination"])
     utility = utility - 0.7 * losses["transition"]

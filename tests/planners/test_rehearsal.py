@@ -9,10 +9,11 @@ import torch
 from tensordict import TensorDict
 
 from planners.agent import Agent
+from planners.ground import GroundLoss
 from planners.rehearsal import Rehearsal, Reservoir
 from planners.utility import Advantage, Unified
-from tests.planners.linear_model import experience
-from tests.planners.test_ground import make, moved, snapshot, with_advantages
+from planners.value_scale import Reward
+from tests.planners.test_ground import CLIP, make, moved, snapshot, with_advantages
 
 
 def numbered(first: int, count: int) -> TensorDict:
@@ -27,6 +28,10 @@ def numbered(first: int, count: int) -> TensorDict:
 def kept(reservoir: Reservoir) -> list[int]:
     assert reservoir.kept is not None
     return reservoir.kept["next", "reward"][: len(reservoir), 0].long().tolist()
+
+
+def _slope(parameter: torch.nn.Parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.any())
 
 
 def test_everything_is_kept_until_it_is_full() -> None:
@@ -78,10 +83,11 @@ def test_state_goes_on_where_it_was(seen: int) -> None:
 
 def test_it_teaches_the_model_alone_beside_the_objective(agent: Agent) -> None:
     rehearsal = Rehearsal(capacity=16, transitions=8, weight=2.0)
-    rehearsal.add(experience(agent))
+    batch = with_advantages(agent)
+    rehearsal.add(batch)
     utility = Unified(0.3, 0.7)
     torch.manual_seed(5)
-    loss = rehearsal.loss(agent.world_model, utility.penalty)
+    found = GroundLoss(agent, utility, CLIP, Reward(), 0.5, 0.01, rehearsal)(batch)
     torch.manual_seed(5)
     past = rehearsal.reservoir.sample(8)
     model, after = agent.world_model, past["next"]
@@ -93,12 +99,22 @@ def test_it_teaches_the_model_alone_beside_the_objective(agent: Agent) -> None:
         after["terminated"].squeeze(-1),
     )
     expected = 0.3 * (losses["reward"] + losses["termination"]) + 0.7 * losses["transition"]
-    torch.testing.assert_close(loss, 2.0 * expected.mean())
-    loss.backward()
-    grown = {
-        role for role in ("encoder", "model", "heads") if any(p.grad is not None for p in agent.parameters_of(role))
-    }
-    assert grown == {"model"}
+    torch.testing.assert_close(found["loss_rehearsal"], 2.0 * expected.mean())
+    found["loss_rehearsal"].backward()
+    moving = [role for role in ("encoder", "model", "heads") for p in agent.parameters_of(role) if _slope(p)]
+    assert set(moving) == {"model"}
+
+
+def test_beside_it_all_other_losses_are_as_without_it(agent: Agent) -> None:
+    rehearsal = Rehearsal(capacity=16, transitions=8, weight=2.0)
+    batch = with_advantages(agent)
+    rehearsal.add(batch)
+    without, beside = (
+        GroundLoss(agent, Unified(0.3, 0.7), CLIP, Reward(), 0.5, 0.01, r)(batch) for r in (None, rehearsal)
+    )
+    assert set(beside.keys()) - set(without.keys()) == {"loss_rehearsal"}
+    for key, value in without.items():
+        torch.testing.assert_close(beside[key], value)
 
 
 def test_a_ground_phase_with_rehearsal_moves_no_heads(agent: Agent) -> None:
