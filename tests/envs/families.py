@@ -8,10 +8,11 @@ from pathlib import Path
 import yaml
 from hydra.utils import get_class
 
+from dreamspi.building import RUNNER_KEYS
 from dreamspi.envs.base import VectorEnv
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "env"
-NOT_FOR_THE_CLASS = ("defaults", "_target_", "names", "encoder", "total_steps")
+NOT_FOR_THE_CLASS = ("defaults", "_target_", *RUNNER_KEYS)
 
 
 def settings(family: str) -> dict:
