@@ -60,7 +60,7 @@ def test_a_presets_variants_are_crossed_and_its_arms_are_not() -> None:
     request = read(["study=maze_collapse"])
     assert request.design is not None
     arms = {arm.name: arm.overrides for arm in request.design.arms}
-    assert arms["ppo"] == ("planner=ppo",) and arms["deepspi lr x10"][0] == "planner=deepspi"
+    assert arms["ppo"] == ("planner=ppo",) and arms["deepspi latent 3"][0] == "planner=deepspi"
     assert "deepspi alphas 1" in arms and not any(name.startswith("ppo alphas") for name in arms)
 
 
