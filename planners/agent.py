@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from world_models.contract import WorldModel
+from world_models.precision import Mixed
 
 #: The parameter groups that a phase may train.
 ROLES = ("encoder", "model", "heads")
@@ -51,7 +52,7 @@ def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
     return layer
 
 
-class Heads(nn.Module):
+class Heads(Mixed):
     """Actor and critic on latents: one dense layer on the flattened latent, then one linear layer each.
 
     Args:
@@ -71,7 +72,9 @@ class Heads(nn.Module):
         """Latents ``[..., *latent_shape]`` to log-probabilities ``[..., A]`` and values ``[...]``."""
         # Folded: a dense layer on a batch of several axes that is not contiguous costs five times as much.
         batch = latent.shape[: latent.ndim - self.latent_dims]
-        features = self.trunk(latent.reshape(-1, self.trunk.in_features)).relu_()
+        with self.arithmetic(latent.device):
+            features = self.trunk(latent.reshape(-1, self.trunk.in_features)).relu_()
+        features = features.float()
         logits = self.actor(features).log_softmax(-1)
         return HeadsOutput(logits.reshape(*batch, -1), self.critic(features).reshape(batch))
 

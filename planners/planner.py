@@ -27,6 +27,7 @@ from planners.guards import build_neighborhood
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
+from world_models.precision import set_precision
 
 
 class Planner:
@@ -45,6 +46,7 @@ class Planner:
         value_scale: unit of the critic's errors.
         certificate: how certificates are made.
         hidden: width of the heads' dense layer.
+        precision: arithmetic of the large layers, ``fp32`` or ``bf16``; see ``world_models/precision.py``.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Planner:
         value_scale: ValueScale,
         certificate: Settings,
         hidden: int,
+        precision: str = "fp32",
     ) -> None:
         for key, number in (("gamma", gamma), ("planner.lmbda", lmbda)):
             if not 0.0 <= number <= 1.0:
@@ -71,6 +74,7 @@ class Planner:
         self.certificate = certificate
         self.device = next(world_model.parameters()).device
         self.agent = Agent(world_model, hidden).to(self.device)
+        set_precision(self.agent, precision)
         self.policy = self.agent.policy()
         shared: dict[str, Any] = {
             "agent": self.agent,

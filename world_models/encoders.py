@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchrl.data import Categorical, OneHot, TensorSpec
 
+from world_models.precision import Mixed
 from world_models.shapes import fold_batch
 
 NATURE_MIN = 36  # the three strided convolutions need at least this many pixels a side
@@ -39,7 +40,7 @@ def observation_scale(spec: TensorSpec) -> float:
     return max(float(high), 1.0)
 
 
-class Encoder(nn.Module):
+class Encoder(Mixed):
     """Scales the raw observation, folds the batch, runs ``body``, unfolds.
 
     Attributes:
@@ -73,8 +74,9 @@ class Encoder(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Latents ``[..., *latent_shape]``."""
         folded, batch = fold_batch(observation, self._event_dims)
-        latent = self.body(self.prepare(folded))
-        return latent.reshape(*batch, *self.latent_shape)
+        with self.arithmetic(folded.device):
+            latent = self.body(self.prepare(folded))
+        return latent.float().reshape(*batch, *self.latent_shape)
 
 
 class NatureCNN(Encoder):

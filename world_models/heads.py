@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_models.lipschitz import GroupSort2, LipschitzHeads, LipschitzLinear
-from world_models.transition import Trunk
+from world_models.transition import ExactTrunk, Trunk
 
 RewardLoss = Literal["l1", "squared"]
 
@@ -158,7 +158,7 @@ class LipschitzReward(ScalarReward):
         if hidden % 2:
             raise ValueError(f"world_model.reward.hidden={hidden}: GroupSort-2 needs an even width, e.g. 256.")
         layers = [LipschitzLinear(features, hidden), LipschitzLinear(hidden, hidden)]
-        return Trunk(layers, GroupSort2(), num_actions, hidden), LipschitzHeads(hidden, 1, 1)
+        return ExactTrunk(layers, GroupSort2(), num_actions, hidden), LipschitzHeads(hidden, 1, 1)
 
 
 class TerminationHead(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from world_models.lipschitz import (
     linear_heads,
     linear_per_sample,
 )
+from world_models.precision import Mixed
 from world_models.shapes import fold_batch
 
 MIN_SCALE = 1e-3
@@ -44,7 +46,7 @@ class LocationScale(NamedTuple):
     scale: Tensor | None
 
 
-class Trunk(nn.Module):
+class Trunk(Mixed):
     """First layer plus action, then further layers, all activated: ``[B, *latent] -> [B, hidden, ...]``."""
 
     def __init__(self, layers: Sequence[nn.Module], activation: nn.Module, actions: int, hidden: int) -> None:
@@ -58,12 +60,21 @@ class Trunk(nn.Module):
         """Features of ``[B, *latent]`` and ``[B]`` actions."""
         shift = self.action(action)
         first, *others = self.layers
-        features = first(latent)
-        features = features + shift.reshape(*shift.shape, *[1] * (features.ndim - 2))
-        features = self.activation(features)
-        for layer in others:
-            features = self.activation(layer(features))
-        return features
+        with self.arithmetic(latent.device):
+            features = first(latent)
+            features = features + shift.reshape(*shift.shape, *[1] * (features.ndim - 2)).to(features.dtype)
+            features = self.activation(features)
+            for layer in others:
+                features = self.activation(layer(features))
+        return features.float()
+
+
+class ExactTrunk(Trunk):
+    """A trunk that is always computed in single precision: its Lipschitz constant is a claim."""
+
+    def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
+        """See the class."""
+        return nullcontext()
 
 
 class _Conv2x2(nn.Conv2d):
@@ -239,7 +250,7 @@ class LipschitzNetwork(Network):
             layers = [LipschitzConv2d(features, hidden, *size), LipschitzConv2d(hidden, hidden, *size)]
         else:
             layers = [LipschitzLinear(features, hidden), LipschitzLinear(hidden, hidden)]
-        self.trunk = Trunk(layers, GroupSort2(dim=1), num_actions, hidden)
+        self.trunk = ExactTrunk(layers, GroupSort2(dim=1), num_actions, hidden)
         self.heads = LipschitzHeads(hidden, self.num_heads, features)
         nn.init.constant_(self.heads.bias[components:], INITIAL_SCALE)
         self.shares = self.shares_type(with_scale)
