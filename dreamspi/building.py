@@ -18,7 +18,7 @@ from planners.planner import Planner
 from world_models.contract import Unsuited, WorldModel
 
 #: Keys of an environment's file that are the runner's, not its constructor's.
-RUNNER_KEYS = ("names", "encoder", "total_steps", "horizon", "dream_epochs")
+RUNNER_KEYS = ("names", "encoder", "total_steps", "dream_horizon", "dream_epochs")
 
 
 def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: Any) -> Any:

@@ -27,7 +27,7 @@ from planners.guards import build_neighborhood
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
-from world_models.precision import set_precision
+from world_models.precision import set_precision, single_precision
 
 
 class Planner:
@@ -146,7 +146,8 @@ class Planner:
         """The certificate of the last update, on a batch ``[N, T]`` or whole episodes ``[1, M]``: see ``gather``."""
         start = self.start_heads if self.dreams_at(progress) else None
         policies = Policies(batch["logits"], start, self.agent.heads)
-        return certify(gather(self.agent.world_model, policies, batch, self.gamma, self.C, self.certificate, given))
+        with single_precision(self.agent, self.start_heads):
+            return certify(gather(self.agent.world_model, policies, batch, self.gamma, self.C, self.certificate, given))
 
     @torch.no_grad()
     def encode(self, observation: Tensor) -> Tensor:

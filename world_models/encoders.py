@@ -129,6 +129,8 @@ class MLP(Encoder):
     is the cheapest way to merge states. Float inputs, which may be unbounded, pass through symlog.
     """
 
+    exact = True  # small, and of states that are near to one another
+
     def __init__(self, observation_spec: TensorSpec, hidden: int = 128, latent: int = 64) -> None:
         super().__init__(observation_spec)
         self._classes = _classes(observation_spec)

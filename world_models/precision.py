@@ -1,15 +1,18 @@
 """Arithmetic of the large layers: single precision, or bfloat16 within and single precision at the door.
 
 A bfloat16 has 8 bits, a step of 0.4%. That is too coarse for log-probabilities, whose ratios are held within ten
-percent, for latents that are taken from one another, and for Lipschitz constants, which are claims. So only encoders,
-trunks and the heads' dense layer compute in it, and round what they return once; parameters, their updates, losses,
-output layers and everything 1-Lipschitz stay in single precision.
+percent, and for Lipschitz constants, which are claims. So only convolutional encoders, the trunks of plain transition,
+reward and termination networks, and the dense layer of actor and critic compute in it. What they return, features and
+the latents of pictures among it, carries 8 bits as well: two states that are nearer to one another than that are one.
+Parameters, their updates, losses, output layers, encoders of vectors, everything 1-Lipschitz, recurrences and token
+networks stay in single precision, and certificates are made in it.
 """
 
 from __future__ import annotations
 
 import difflib
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -22,11 +25,12 @@ class Mixed(nn.Module):
     """A module whose layers may compute in bfloat16; the setting travels with it, to workers and into copies."""
 
     bf16 = False
+    #: Set where bfloat16 would break a promise, or where the layers are too small to gain by it.
+    exact = False
 
     def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the layers are called; what comes out of it may be bfloat16."""
-        # The cache of rounded weights would outlive an optimizer's step.
-        return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if self.bf16 else nullcontext()
+        return torch.autocast(device.type, torch.bfloat16) if self.bf16 and not self.exact else nullcontext()
 
 
 def set_precision(module: nn.Module, precision: str) -> None:
@@ -35,6 +39,22 @@ def set_precision(module: nn.Module, precision: str) -> None:
         near = difflib.get_close_matches(precision, PRECISIONS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(f"precision={precision}: no such precision.{hint} Allowed: {', '.join(PRECISIONS)}.")
-    for part in module.modules():
-        if isinstance(part, Mixed):
-            part.bf16 = precision == "bf16"
+    for part in _mixed(module):
+        part.bf16 = precision == "bf16"
+
+
+@contextmanager
+def single_precision(*modules: nn.Module) -> Iterator[None]:
+    """Within, modules compute in single precision, whatever they are set to."""
+    rounding = [part for module in modules for part in _mixed(module) if part.bf16]
+    for part in rounding:
+        part.bf16 = False
+    try:
+        yield
+    finally:
+        for part in rounding:
+            part.bf16 = True
+
+
+def _mixed(module: nn.Module) -> Iterator[Mixed]:
+    return (part for part in module.modules() if isinstance(part, Mixed))

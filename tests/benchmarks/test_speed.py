@@ -1,51 +1,22 @@
-"""It stays fast: processor time of an iteration, over that of a plain PPO loop on the same work in the same process."""
+"""It stays fast: processor time of an iteration, over that of a plain PPO loop on the same work."""
 
 from __future__ import annotations
 
-import importlib
-import time
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import sys
 from pathlib import Path
-from statistics import median
 
-import pytest
-import torch
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "peers" / "near_plain.py"
 
-PEERS = Path(__file__).resolve().parents[2] / "benchmarks" / "peers"
-GAME = "minatar/breakout"
-
-#: About 1.3 times what was measured (``benchmarks/notes.md``): a machine's noise passes, a lost optimization doesn't.
-LIMITS = {"ppo": 1.4, "deepspi": 2.7, "dreamspi": 6.0}
+#: A third above what was measured (``benchmarks/notes.md``), as a busy machine moves a ratio by a tenth: a large loss
+#: fails, a small one is for the benchmarks to find.
+LIMITS = {"ppo": 1.45, "deepspi": 2.75, "dreamspi": 5.4}
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def processor_time(iterate: Callable[[], object], iterations: int = 4) -> float:
-    """Seconds of ``iterations`` iterations; four hold one row of metrics.csv, as in training."""
-    started = time.process_time()
-    for _ in range(iterations):
-        iterate()
-    return time.process_time() - started
-
-
-def test_every_planner_stays_near_a_plain_loop(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
-    monkeypatch.syspath_prepend(str(PEERS))
-    protocol, plain, ours = (importlib.import_module(n) for n in ("protocol", "cleanrl_style_ppo", "dreamspi_planner"))
-    reference = plain.build(protocol.Work(game=GAME))
-    contenders = {name: ours.build(protocol.Work(game=GAME, planner=name)) for name in LIMITS}
-    assert contenders["ppo"].parameters == reference.parameters, "not the same network"
-    ratios: dict[str, list[float]] = {name: [] for name in LIMITS}
-    for contender in (reference, *contenders.values()):
-        contender.iterate()
-    for _ in range(3):
-        seconds = processor_time(reference.iterate)
-        for name, contender in contenders.items():
-            ratios[name].append(processor_time(contender.iterate) / seconds)
-    found = {name: median(values) for name, values in ratios.items()}
-    assert all(found[name] <= limit for name, limit in LIMITS.items()), f"slower than it was: {found}"
+def test_every_planner_stays_near_a_plain_loop() -> None:
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), f"planners={','.join(LIMITS)}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert all(found[planner] <= limit for planner, limit in LIMITS.items()), f"slower than it was: {found}"

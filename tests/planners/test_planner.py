@@ -11,6 +11,8 @@ from torch import Tensor
 from dreamspi.catalogue import options
 from dreamspi.config import compose
 from dreamspi.training import Training
+from planners.certificates.gathering import gather
+from world_models.precision import Mixed
 
 TINY = [
     "num_envs=8",
@@ -128,3 +130,32 @@ def test_settings_that_cannot_work_are_refused(words: list[str], message: str) -
 
     with pytest.raises(UserError, match=message):
         started("planner=dreamspi", *words)
+
+
+def test_large_layers_may_round_in_every_part_but_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = started("env=minatar/breakout", "planner=dreamspi", "precision=bf16", "certify_every=4")
+    planner = training.planner
+    parts = [
+        part
+        for module in (planner.agent, planner.start_heads, planner.behavior_heads)
+        for part in module.modules()
+        if isinstance(part, Mixed)
+    ]
+    assert len(parts) >= 6 and all(part.bf16 for part in parts)
+    certified: list[set[bool]] = []
+
+    def watched(*args: Any) -> Any:
+        certified.append(
+            {part.bf16 for part in parts[:-1]}
+        )  # the last are the behavior's heads, which it has no use for
+        return gather(*args)
+
+    monkeypatch.setattr("planners.planner.gather", watched)
+    batch = training.collection.next()
+    planner.improve(batch, 0.0, diagnose=True, certify=True)
+    training.close()
+    assert certified == [{False}] and all(part.bf16 for part in parts)
+    assert batch["logits"].dtype == torch.float32
+    assert not torch.equal(batch["logits"], batch["logits"].bfloat16().float()), (
+        "what a ratio is made of is not rounded"
+    )
