@@ -22,6 +22,7 @@ ENTRIES = {
         "torchrl": Entry("torchrl_ppo"),
         "cleanrl-style": Entry("cleanrl_style_ppo"),
         "cleanrl-style-envpool": Entry("cleanrl_style_ppo", {"emulator": "envpool"}),
+        "dreamspi-bf16": Entry("dreamspi_planner", {"precision": "bf16"}, ours=True),
         "dreamspi-deepspi": Entry("dreamspi_planner", {"planner": "deepspi"}, ours=True),
         "dreamspi-dreamspi": Entry("dreamspi_planner", {"planner": "dreamspi"}, ours=True),
         "dreamspi-hybrid": Entry("dreamspi_planner", {"planner": "hybrid"}, ours=True),
@@ -34,7 +35,7 @@ ENTRIES = {
 }
 ENTRIES["imagine"] = {name: entry._replace(words={"phase": "imagine"}) for name, entry in ENTRIES["dreams"].items()}
 ATARI = [
-    "Alike: game, copies, steps, epochs, minibatches, threads, fp32, Nature CNN with one dense layer of 512 under "
+    "Alike: game, copies, steps, epochs, minibatches, threads, fp32 (but for dreamspi-bf16), Nature CNN with one dense layer of 512 under "
     "actor and critic (parameters are counted), Adam with its rate and epsilon, clip, weights of entropy and value, "
     "gradient norm; nothing is compiled.",
     "Alike: ALE's vector environment, 84 x 84 grey, 4 frames, frame skip 4, up to 30 no-ops, fire at the start, "

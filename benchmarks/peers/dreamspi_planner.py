@@ -18,6 +18,7 @@ def build(work: Work) -> Contender:
         f"planner.ground.epochs={work.epochs}",
         f"planner.ground.minibatches={work.minibatches}",
         f"threads={work.threads}",
+        f"precision={work.precision}",
         "total_steps=10_000_000",
     ]
     if work.family == "atari":

@@ -43,6 +43,7 @@ class Work:
         horizon: imagined steps per dream.
         phase: of dreams, ``whole`` (imagine, then update actor and critic) or ``imagine`` (no update).
         planner: which of DreamSPI's.
+        precision: of DreamSPI's large layers, ``fp32`` or ``bf16``.
         emulator: of the CleanRL-style loop, ``ale`` or ``envpool``.
         turns: wait for a line on stdin before each iteration.
     """
@@ -57,6 +58,7 @@ class Work:
     horizon: int = 8
     phase: str = "whole"
     planner: str = "ppo"
+    precision: str = "fp32"
     emulator: str = "ale"
     turns: bool = False
 
