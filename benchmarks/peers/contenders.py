@@ -34,10 +34,14 @@ ENTRIES = {
     },
 }
 ENTRIES["imagine"] = {name: entry._replace(words={"phase": "imagine"}) for name, entry in ENTRIES["dreams"].items()}
+SETTINGS = (
+    "Not alike: DreamSPI lets oneDNN do torch's matrix products and keeps freed memory (`dreamspi/machine.py`), as "
+    "`dreamspi train` does; the peers run as their libraries leave torch, which is MKL's products here."
+)
 ATARI = [
-    "Alike: game, copies, steps, epochs, minibatches, threads, fp32 (but for dreamspi-bf16), Nature CNN with one dense layer of 512 under "
-    "actor and critic (parameters are counted), Adam with its rate and epsilon, clip, weights of entropy and value, "
-    "gradient norm; nothing is compiled.",
+    "Alike: game, copies, steps, epochs, minibatches, threads, fp32 (but for dreamspi-bf16), Nature CNN with one dense "
+    "layer of 512 under actor and critic (parameters are counted), Adam with its rate and epsilon, clip, weights of "
+    "entropy and value, gradient norm; nothing is compiled.",
     "Alike: ALE's vector environment, 84 x 84 grey, 4 frames, frame skip 4, up to 30 no-ops, fire at the start, "
     "rewards clipped, a lost life ends an episode; EnvPool is an emulator of its own with the same options.",
     "Not alike: the peers let ALE clip rewards and begin new games in C++; DreamSPI does both in Python, and keeps raw "
@@ -50,6 +54,7 @@ ATARI = [
     "Not alike: minibatches are made of whole segments of 8 steps in DreamSPI, of single steps elsewhere.",
     "Not alike: DreamSPI's Adam is fused and its convolutions are channels-last; the peers' are as their libraries "
     "have them.",
+    SETTINGS,
 ]
 MINATAR = [
     "Alike: game, sticky actions, copies, steps, epochs, minibatches, threads, fp32, 16 filters of 3 x 3, dense 128, "
@@ -59,6 +64,7 @@ MINATAR = [
     "usual way: Stable-Baselines3 in its DummyVecEnv, the CleanRL-style loop in Gymnasium's SyncVectorEnv.",
     "Not alike: DreamSPI measures the policy's ratio over all actions after each update and writes a row of metrics "
     "every 4 iterations; Stable-Baselines3 computes diagnostics of its own.",
+    SETTINGS,
 ]
 DREAMS = [
     "Alike: starts, horizon, memory 256, 16 one-hots of 16 classes, hidden 256, a reward head of 127 bins and a head "
