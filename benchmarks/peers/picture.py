@@ -41,7 +41,7 @@ def panel(axes: Axes, race: dict[str, Any]) -> None:
     if race["limits"]:
         limit = work["envs"] * work["steps"] / median(sum(m[k] for k in PARTS) for m in race["limits"])
         axes.axvline(limit, color=INK, ls="--", lw=1)
-        axes.text(limit, len(names) - 0.5, "limit ", ha="right", va="top", color=INK, fontsize=8)
+        axes.text(limit, 0, "limit in fp32 ", ha="right", va="center", color=INK, fontsize=8)
     kind, *rest = race["setting"]["race"].split(", ")
     axes.set_title(f"{kind}: {', '.join(rest)}", fontsize=9)
     axes.set_xlabel("steps per second of processor time")
