@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from world_models.contract import WorldModel
-from world_models.precision import Mixed
+from world_models.precision import Mixed, widened
 
 #: The parameter groups that a phase may train.
 ROLES = ("encoder", "model", "heads")
@@ -74,7 +74,7 @@ class Heads(Mixed):
         batch = latent.shape[: latent.ndim - self.latent_dims]
         with self.arithmetic(latent.device):
             features = self.trunk(latent.reshape(-1, self.trunk.in_features)).relu_()
-        features = features.float()
+        features = widened(features)
         logits = self.actor(features).log_softmax(-1)
         return HeadsOutput(logits.reshape(*batch, -1), self.critic(features).reshape(batch))
 

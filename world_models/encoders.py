@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchrl.data import Categorical, OneHot, TensorSpec
 
-from world_models.precision import Mixed
+from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
 NATURE_MIN = 36  # the three strided convolutions need at least this many pixels a side
@@ -76,7 +76,7 @@ class Encoder(Mixed):
         folded, batch = fold_batch(observation, self._event_dims)
         with self.arithmetic(folded.device):
             latent = self.body(self.prepare(folded))
-        return latent.float().reshape(*batch, *self.latent_shape)
+        return widened(latent).reshape(*batch, *self.latent_shape)
 
 
 class NatureCNN(Encoder):

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 #: What ``precision`` may be.
 PRECISIONS = ("fp32", "bf16")
@@ -31,6 +31,11 @@ class Mixed(nn.Module):
     def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the layers are called; what comes out of it may be bfloat16."""
         return torch.autocast(device.type, torch.bfloat16) if self.bf16 and not self.exact else nullcontext()
+
+
+def widened(features: Tensor) -> Tensor:
+    """What comes out of ``Mixed.arithmetic``: bfloat16 becomes single precision, everything else stays as it is."""
+    return features.float() if features.dtype == torch.bfloat16 else features
 
 
 def set_precision(module: nn.Module, precision: str) -> None:

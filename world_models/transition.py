@@ -23,7 +23,7 @@ from world_models.lipschitz import (
     linear_heads,
     linear_per_sample,
 )
-from world_models.precision import Mixed
+from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
 MIN_SCALE = 1e-3
@@ -65,7 +65,7 @@ class Trunk(Mixed):
             features = self.activation(features)
             for layer in others:
                 features = self.activation(layer(features))
-        return features.float()
+        return widened(features)
 
 
 class ExactTrunk(Trunk):

@@ -88,7 +88,8 @@ def test_beta_weighs_the_dream() -> None:
     """How far the heads go in one dream is in proportion to beta, which a weight on Adam's loss would not do."""
     moved = []
     for beta in (1.0, 0.1, 0.0):
-        training = started("planner=dreamspi", f"planner.dream.beta.final={beta}", "planner.dream.minibatches=1")
+        one = ["planner.dream.minibatches=1", "planner.dream.epochs=1"]
+        training = started("planner=dreamspi", f"planner.dream.beta.final={beta}", *one)
         before = states(training)
         training.iterate()
         after = states(training)

@@ -130,7 +130,7 @@ def test_a_preset_is_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_every_preset_is_a_study_of_its_own_name(preset: str) -> None:
     request = read([f"study={preset}"])
     assert request.path == Path("studies") / preset
-    assert request.design is not None and len(request.design.seeds) >= 3 and len(request.design.arms) >= 4
+    assert request.design is not None and len(request.design.seeds) >= 3 and len(request.design.arms) >= 3
 
 
 def test_a_preset_can_be_changed() -> None:
