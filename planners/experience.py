@@ -1,13 +1,16 @@
-"""From a batch of real experience to what losses need: advantages and segments."""
+"""From a batch of real experience to what losses need: advantages, segments, and facts about the world."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.objectives.value.functional import generalized_advantage_estimate
+
+from world_models.contract import WorldModel
 
 Value = Callable[[TensorDictBase], Tensor]
 
@@ -43,3 +46,20 @@ def add_advantages(batch: TensorDictBase, value: Value, gamma: float, lmbda: flo
 def segments(batch: TensorDictBase, length: int) -> TensorDictBase:
     """``"n (s l) -> (n s) l"`` with ``l = length``: the unit from which minibatches are drawn."""
     return batch.reshape(batch.numel() // length, length)
+
+
+class Facts(NamedTuple):
+    """Transitions ``[...]`` as the arguments of ``WorldModel.local_losses``, in their order."""
+
+    latent: Tensor
+    action: Tensor
+    reward: Tensor
+    target: Tensor
+    terminated: Tensor
+
+
+def facts(world_model: WorldModel, latent: Tensor, next_latent: Tensor, transitions: TensorDictBase) -> Facts:
+    """Facts about the world from transitions ``[...]`` and the latents ``[..., *latent_shape]`` on both their sides."""
+    after = transitions["next"]
+    target = world_model.target(next_latent, after["observation"])
+    return Facts(latent, transitions["action"], after["reward"].squeeze(-1), target, after["terminated"].squeeze(-1))

@@ -15,10 +15,10 @@ from torch import Tensor
 from torchrl.objectives import LossModule
 
 from planners.agent import Agent, entropy, log_prob_of
-from planners.experience import segments
+from planners.experience import facts, segments
 from planners.guards import Neighborhood
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
-from planners.rehearsal import Rehearsal, facts
+from planners.rehearsal import Rehearsal
 from planners.utility import Utility
 from planners.value_scale import ValueScale
 

@@ -8,12 +8,12 @@ phase, outside the ratio and the clip: they are supervised facts about the world
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-from torch import Tensor
 
+from planners.experience import Facts, facts
 from planners.optimization import at_least_one
 from world_models.contract import WorldModel
 
@@ -27,23 +27,6 @@ PATHS: tuple[tuple[str, ...], ...] = (
     ("next", "terminated"),
     ("next", "done"),
 )
-
-
-class Facts(NamedTuple):
-    """Transitions ``[...]`` as the arguments of ``WorldModel.local_losses``, in their order."""
-
-    latent: Tensor
-    action: Tensor
-    reward: Tensor
-    target: Tensor
-    terminated: Tensor
-
-
-def facts(world_model: WorldModel, latent: Tensor, next_latent: Tensor, transitions: TensorDictBase) -> Facts:
-    """Facts about the world from transitions ``[...]`` and the latents ``[..., *latent_shape]`` on both their sides."""
-    after = transitions["next"]
-    target = world_model.target(next_latent, after["observation"])
-    return Facts(latent, transitions["action"], after["reward"].squeeze(-1), target, after["terminated"].squeeze(-1))
 
 
 class Reservoir:

@@ -47,7 +47,10 @@ def ratios(planners: Sequence[str], game: str, rounds: int) -> dict[str, float]:
 def main(words: Sequence[str]) -> None:
     """Measures and prints."""
     given = {"planners": "ppo,deepspi,dreamspi", "game": "minatar/breakout", "rounds": "3"}
-    given |= dict(word.partition("=")[::2] for word in words)
+    for key, _, value in (word.partition("=") for word in words):
+        if key not in given:
+            raise SystemExit(f"{key}: no such key; allowed: {', '.join(f'{name}=' for name in given)}")
+        given[key] = value
     print(json.dumps(ratios(given["planners"].split(","), given["game"], int(given["rounds"]))), flush=True)
     os._exit(0)  # emulators have threads that would be waited for
 

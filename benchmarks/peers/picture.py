@@ -20,11 +20,10 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # limits.py
 
+from limits import Limits  # noqa: E402
 from tables import rates  # noqa: E402
 
 OURS, PEER, INK = "#1b7f5c", "#6f8aa3", "#333333"
-#: What a limit is made of: CPU seconds of an iteration.
-PARTS = ("emulator", "inference", "update")
 
 
 def panel(axes: Axes, race: dict[str, Any]) -> None:
@@ -39,7 +38,7 @@ def panel(axes: Axes, race: dict[str, Any]) -> None:
     for name, value in zip(names, middle, strict=True):
         axes.text(0.02 * max(middle), name, f"{value:,.0f}", va="center", color="white", fontweight="bold")
     if race["limits"]:
-        limit = work["envs"] * work["steps"] / median(sum(m[k] for k in PARTS) for m in race["limits"])
+        limit = work["envs"] * work["steps"] / median(Limits(**limits).seconds for limits in race["limits"])
         axes.axvline(limit, color=INK, ls="--", lw=1)
         axes.text(limit, 0, "limit in fp32 ", ha="right", va="center", color=INK, fontsize=8)
     kind, *rest = race["setting"]["race"].split(", ")
