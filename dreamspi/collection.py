@@ -36,7 +36,8 @@ class Collection:
 
     Args:
         make_env: builds a batched training environment of the given number of copies.
-        policy: the deployed policy; every batch is by its parameters of that moment.
+        policy: the deployed policy; every batch is by its parameters of that moment, or, where ``stale``, of the
+            moment when the batch before was handed out.
         num_envs: copies in all, N.
         num_steps: steps per copy and batch, T.
         seed: the run's seed.
@@ -76,8 +77,18 @@ class Collection:
         which cannot be restored, so that after a resume their games begin anew."""
         return self.source.replays
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether the next batch is played while the learner learns from the last."""
+        return self.source.overlaps
+
+    @property
+    def stale(self) -> bool:
+        """Whether the policy has been updated once since it gathered the last batch."""
+        return self.source.stale
+
     def next(self) -> TensorDictBase:
-        """The next batch ``[N, T]`` of the current policy."""
+        """The next batch ``[N, T]``."""
         with torch.no_grad():
             batch = self.source.next()
         batch = batch.reshape(self.num_envs, self.num_steps)

@@ -16,6 +16,7 @@ from torchrl.checkpoint import GlobalRNGState
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.collection import Collection
+from dreamspi.errors import UserError
 from dreamspi.replay import Recording
 
 #: Whole games that the reported training return is averaged over.
@@ -87,6 +88,12 @@ class Training:
             device=cfg.device,
             memory=self.planner.memory_spec,
         )
+        if self.collection.overlaps and self.planner.enforces:
+            raise UserError(
+                f"planner.neighborhood={cfg.planner.neighborhood}: enforced around the policy that gathered the batch, "
+                f"which with collector.backend={cfg.collector.backend} is not the current one. Allowed there: clip, "
+                "drift; or take collector.backend=process."
+            )
         self.batch_steps: int = cfg.num_envs * cfg.num_steps
         self.iterations: int = cfg.total_steps // self.batch_steps
         self.checkpoint_period = max(cfg.checkpoint.every // self.batch_steps, 1)
@@ -106,7 +113,13 @@ class Training:
         started = time.perf_counter()
         batch = self.collection.next()
         collected = time.perf_counter()
-        metrics = self.planner.improve(batch, self.iteration / self.iterations, diagnose=logs, certify=certifies)
+        metrics = self.planner.improve(
+            batch,
+            self.iteration / self.iterations,
+            diagnose=logs,
+            certify=certifies,
+            stale=self.collection.stale,
+        )
         improved = time.perf_counter()
         self.iteration += 1
         self.seconds += improved - started

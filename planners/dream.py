@@ -141,10 +141,11 @@ class DreamLoss(LossModule):
 class Behavior(NamedTuple):
     """The policy that gathered a batch: its heads, and its log-probabilities ``[M, A]`` on the batch's states.
 
-    The two differ where the encoder has moved since."""
+    The two differ where the encoder has moved since. ``moved`` says whether the agent's heads may have as well."""
 
     heads: Heads
     logits: Tensor
+    moved: bool = True
 
 
 #: The latent policies that a dream's update may be bound to: the one that gathered the batch, the one that dreamt.
@@ -226,8 +227,9 @@ class Dream:
             policy, behavior.logits if self.bound == "behavior" else policy(), self.optimizers
         )
         mean = Mean()
-        for _ in range(self.repeats):
-            dream = self.dream(start, behavior.heads)
+        for repeat in range(self.repeats):
+            apart = self.bound == "behavior" and (behavior.moved or repeat > 0)
+            dream = self.dream(start, behavior.heads if apart else None)
             learnt_from = dream.select(*self.loss.in_keys)
             with self.optimizers.training():
                 for indices in shuffled(dream.numel(), self.minibatches, self.epochs):
@@ -248,12 +250,13 @@ class Dream:
         return self.agent.heads(latent).logits
 
     @torch.no_grad()
-    def dream(self, start: Tensor, behavior: Heads) -> TensorDict:
-        """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy."""
+    def dream(self, start: Tensor, reference: Heads | None) -> TensorDict:
+        """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy, by default of the
+        policy that dreams."""
         chunks = start.split(max(CHUNK // start[0].numel(), 1))
-        dream: TensorDict = torch.cat(
-            [imagine(self.agent.world_model, self.agent.heads, z, self.horizon, self.ends) for z in chunks]
-        )
+        walk = partial(imagine, self.agent.world_model, self.agent.heads, horizon=self.horizon, ends=self.ends)
+        # Next latents are next steps' latents but for the last, and nothing here reads them: wide ones cost a copy.
+        dream: TensorDict = torch.cat([walk(latent=z).exclude(("next", "latent")) for z in chunks])
         after = dream["next"]
         advantage, target = generalized_advantage_estimate(
             self.gamma * (1.0 - after["termination"]),  # a tensor does as well
@@ -264,10 +267,10 @@ class Dream:
             after["done"],
             after["terminated"],
         )
-        reference = dream["action_log_prob"]
-        if self.bound == "behavior":
-            reference = log_prob_of(behavior(dream["latent"]).logits, dream["action"])
-        return dream.update({"advantage": advantage, "value_target": target, "reference_log_prob": reference})
+        log_prob = dream["action_log_prob"]
+        if reference is not None:
+            log_prob = log_prob_of(reference(dream["latent"]).logits, dream["action"])
+        return dream.update({"advantage": advantage, "value_target": target, "reference_log_prob": log_prob})
 
 
 def summary(dream: TensorDictBase) -> dict[str, float]:

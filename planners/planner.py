@@ -23,7 +23,7 @@ from planners.diagnosis import diagnosis
 from planners.dream import Behavior, Dream
 from planners.experience import add_advantages
 from planners.ground import Ground
-from planners.guards import build_neighborhood
+from planners.guards import Free, build_neighborhood
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
@@ -76,39 +76,49 @@ class Planner:
         self.agent = Agent(world_model, hidden).to(self.device)
         set_precision(self.agent, precision)
         self.policy = self.agent.policy()
+        self.neighborhood = build_neighborhood(neighborhood, C, kappa)
         shared: dict[str, Any] = {
             "agent": self.agent,
             "batch_shape": batch_shape,
-            "neighborhood": build_neighborhood(neighborhood, C, kappa),
+            "neighborhood": self.neighborhood,
             "value_scale": value_scale,
         }
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
         self.start_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.behavior_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
+        self.previous_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
 
     def improve(
-        self, batch: TensorDictBase, progress: float, diagnose: bool = False, certify: bool = False
+        self,
+        batch: TensorDictBase,
+        progress: float,
+        diagnose: bool = False,
+        certify: bool = False,
+        stale: bool = False,
     ) -> dict[str, float]:
         """One iteration: advantages, ground, dream, measure; and, where asked, the certificate of it.
 
         Args:
-            batch: experience ``[N, T]`` of the current policy.
+            batch: experience ``[N, T]``. The neighborhood is that of the policy that gathered it.
             progress: share of training done, in [0, 1].
             diagnose: also evaluate the model and its latents, on this batch before anything learns from it, and how
                 far the policy goes: where there is a dream, which needs the same latents, that is always told.
             certify: also give the update's certificate, on this batch; a planner that learns no model has none.
+            stale: the batch was gathered by the policy before the last update, not by the current one.
 
         Returns:
             Metrics by name; ``docs/metrics.md`` explains each.
         """
-        self.behavior_heads.load_state_dict(self.agent.heads.state_dict())
+        current = self.agent.heads.state_dict()
+        self.behavior_heads.load_state_dict(self.previous_heads.state_dict() if stale else current)
+        self.previous_heads.load_state_dict(current)
         metrics = diagnosis(self.agent, batch, self.gamma, self.learns_model) if diagnose else {}
         batch = add_advantages(batch, self._value, self.gamma, self.lmbda)
         self.value_scale.update(batch["value_target"])
         metrics |= self.ground.run(batch, progress)
         if self.dream is not None or diagnose or certify:
-            metrics |= self._dream_and_measure(batch, progress)
+            metrics |= self._dream_and_measure(batch, progress, stale)
         if certify and self.learns_model:
             metrics |= {f"certificate/{key}": value for key, value in self._certify(batch, progress).metrics().items()}
         return metrics
@@ -117,6 +127,11 @@ class Planner:
     def memory_spec(self) -> TensorSpec | None:
         """Spec of what the policy carries from step to step; ``None`` unless the world model is recurrent."""
         return self.agent.world_model.memory_spec
+
+    @property
+    def enforces(self) -> bool:
+        """Whether the neighborhood is enforced, and not only encouraged."""
+        return not isinstance(self.neighborhood.guard, Free)
 
     @property
     def learns_model(self) -> bool:
@@ -164,7 +179,7 @@ class Planner:
         model = self.agent.world_model
         return self.agent.heads(model.encode(*(states[key] for key in model.in_keys))).value
 
-    def _dream_and_measure(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
+    def _dream_and_measure(self, batch: TensorDictBase, progress: float, stale: bool) -> dict[str, float]:
         """The dream from the states of a batch ``[N, T]``, if there is one, and how far each phase and both together
         took the deployed policy on these states."""
         with torch.no_grad():
@@ -174,7 +189,8 @@ class Planner:
         metrics = self._measured("ground", behavior, grounded)
         if self.dream is not None:
             self.start_heads.load_state_dict(self.agent.heads.state_dict())
-            metrics |= self.dream.run(latent, Behavior(self.behavior_heads, behavior), progress)
+            gathered = Behavior(self.behavior_heads, behavior, stale or "heads" in self.ground.optimizers.roles)
+            metrics |= self.dream.run(latent, gathered, progress)
             dreamt = self._log_policy(latent)
             metrics |= self._measured("dream", grounded, dreamt)
         return metrics | self._measured("neighborhood", behavior, dreamt)

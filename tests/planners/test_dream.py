@@ -219,3 +219,14 @@ def test_the_loss_tells_what_it_reads_and_returns(agent: Agent) -> None:
     loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.01)
     dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
     assert set(loss(dream.select(*loss.in_keys)).keys()) == set(loss.out_keys)
+
+
+def test_heads_that_have_not_moved_are_not_asked_twice(agent: Agent) -> None:
+    """The policy that gathered the batch is then the one that dreams first, and no longer in the second dream."""
+    start, twin = starts(agent), copy.deepcopy(agent)
+    for dreamer, moved_since in ((agent, True), (twin, False)):
+        behavior = Behavior(copy.deepcopy(dreamer.heads), dreamer.heads(start).logits.detach(), moved_since)
+        torch.manual_seed(0)
+        make(dreamer, repeats=2).run(start, behavior, 0.0)
+    for asked, skipped in zip(agent.heads.parameters(), twin.heads.parameters(), strict=True):
+        torch.testing.assert_close(skipped, asked)

@@ -425,13 +425,14 @@ def test_a_signal_saves_and_leaves(number: int, code: int, long_reference: Path,
 # ------------------------------------------------------------------ worker processes
 
 
-def test_worker_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["process", "overlap"])
+def test_worker_processes(tmp_path: Path, backend: str) -> None:
     """Two of them, whose generators can't be restored: exact where a checkpoint lies at a barrier.
 
     The run that was killed between its last two checkpoints is made from a finished one: each start of two
     workers takes seconds.
     """
-    words = [*CASES["maze-dreamspi"], "collector.backend=process", "collector.workers=2"]
+    words = [*CASES["maze-dreamspi"], f"collector.backend={backend}", "collector.workers=2"]
     paces = {"iterations": 6, "checkpoint": 3, "barrier": 3}
     first = trained(tmp_path / "first", *words, **paces)
     assert len({row["ground/loss_value"] for row in rows(first)}) == 3

@@ -132,7 +132,7 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("env=gym/Blackjack-v1", ["Blackjack-v1: its observation space is Tuple", "flat Box"]),
         ("planner.ground.minibatches=3", ["planner.ground.minibatches=3 does not divide the 8 segments"]),
         ("planner.ground.segment=3", ["planner.ground.segment=3 does not divide num_steps=4"]),
-        ("collector.backend=thread", ["collector.backend=thread: no such name", "direct, process"]),
+        ("collector.backend=thread", ["collector.backend=thread: no such name", "direct, process, overlap"]),
         # the disk
         ("run_dir=full", ["run_dir=full: exists already", "resume=full", "name another directory"]),
         ("run_dir=full/file", ["run_dir=full/file: exists already"]),
@@ -157,6 +157,10 @@ def test_wrong_values(word: str, parts: list[str], tmp_path: Path, capsys: pytes
         (["planner.dream.minibatches=5", "planner=dreamspi"], ["planner.dream.minibatches=5 does not divide"]),
         (["planner.dream.horizon=0", "planner=dreamspi"], ["planner.dream.horizon=0"]),
         (["collector.backend=process", "collector.workers=3"], ["collector.workers=3: must", "divide num_envs=8"]),
+        (
+            ["collector.backend=overlap", "planner.neighborhood=project"],
+            ["planner.neighborhood=project: enforced around", "Allowed there: clip, drift"],
+        ),
         (["collector.backend=process", "collector.workers=0"], ["collector.workers=0: must", "divide num_envs=8"]),
     ],
 )

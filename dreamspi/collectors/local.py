@@ -1,0 +1,118 @@
+"""Experience gathered on this machine: in this process, or in workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from copy import deepcopy
+from functools import partial
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torchrl.collectors import Collector
+from torchrl.envs import EnvBase
+
+from dreamspi.collectors.base import Maker, Source, WithWorkers, devices
+
+
+class Direct(Source):
+    """One collector in this process. It reads the learner's own parameters."""
+
+    replays = True
+
+    def build(self, games: int, rest: int) -> None:
+        self.close()
+        env = self.make_env(self.num_envs)
+        env.set_seed(games)  # before the collector resets it: 128 Atari games begin once, not twice
+        self.collector = Collector(
+            env,
+            self.policy,
+            frames_per_batch=self.num_envs * self.num_steps,
+            total_frames=-1,
+            track_traj_ids=False,
+            auto_register_policy_transforms=False,
+            **devices(self.device),
+        )
+        torch.manual_seed(rest)
+        self.batches = iter(self.collector)
+
+    def next(self) -> TensorDictBase:
+        return next(self.batches)
+
+
+class Processes(WithWorkers):
+    """Worker processes of this machine, in step with the learner."""
+
+    def build(self, games: int, rest: int) -> None:
+        self.close()
+        self.collector = Collector(
+            [partial(_deaf, self.make_env, self.share) for _ in range(self.workers)],
+            self._player(),
+            backend="process",
+            sync=True,
+            num_collectors=self.workers,
+            frames_per_batch=self.num_envs * self.num_steps,
+            total_frames=-1,
+            auto_register_policy_transforms=False,
+            **devices(self.device),
+        )
+        self.collector.set_seed(games)  # resets them too
+        torch.manual_seed(rest)
+        self.batches = iter(self.collector)
+
+    def _player(self) -> TensorDictModuleBase:
+        """The policy that workers play by. On the CPU they share its memory, so that they see each change at once."""
+        return self.policy.policy
+
+    def next(self) -> TensorDictBase:
+        self.collector.update_policy_weights_()
+        return next(self.batches)
+
+
+class Overlapping(Processes):
+    """Worker processes that play the next batch while the learner learns from this one.
+
+    The policy that plays is therefore the one before the last update, except in the first batch after ``build``. When
+    the weights of which batch are sent depends on nothing but the order of batches, so results don't depend on timing.
+    """
+
+    overlaps = True
+    coming: Future[TensorDictBase] | None = None
+
+    def build(self, games: int, rest: int) -> None:
+        super().build(games, rest)
+        self.helper = ThreadPoolExecutor(1)
+
+    def _player(self) -> TensorDictModuleBase:
+        """A copy, which stands still while the learner's changes."""
+        self.player = deepcopy(self.policy.policy)
+        return self.player
+
+    def next(self) -> TensorDictBase:
+        self.stale = self.coming is not None
+        batch = (self.coming or self._ask()).result()
+        self.coming = self._ask()
+        return batch
+
+    def _ask(self) -> Future[TensorDictBase]:
+        """Sends the workers off with the policy as it is; called while they are idle."""
+        self.player.load_state_dict(self.policy.policy.state_dict())
+        self.collector.update_policy_weights_()
+        return self.helper.submit(next, self.batches)
+
+    def close(self) -> None:
+        """Waits for the batch that is being played, which nobody will learn from."""
+        if self.coming is not None:
+            wait([self.coming])
+            self.helper.shutdown()
+            self.coming = None
+        super().close()
+
+
+def _deaf(make_env: Maker, num_envs: int) -> EnvBase:
+    """Ctrl-C reaches the whole process group; the learner decides when its workers stop."""
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return make_env(num_envs)
