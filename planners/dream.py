@@ -211,6 +211,7 @@ class Dream:
         self.horizon, self.repeats, self.epochs, self.minibatches = horizon, repeats, epochs, minibatches
         self.ends, self.bound, self.pessimism, self.beta = ends, bound, pessimism, beta
         self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
+        self.imagine = imagine
         self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, entropy)
         self.optimizers = Optimizers(agent, optimizers, "dream")
         if not self.optimizers.roles <= {"heads"}:
@@ -244,6 +245,11 @@ class Dream:
         kept = {f"dream/{key}": value for key, value in watch.close().items()}
         return mean.result("dream") | summary(dream) | kept | {"dream/beta": beta, "dream/steps": float(self.steps)}
 
+    def compile(self) -> None:
+        """From now on dreams and their losses are compiled, each when it is first needed."""
+        self.imagine = torch.compile(imagine)
+        self.loss.compile()
+
     @torch.no_grad()
     def latent_policy(self, latent: Tensor) -> Tensor:
         """Log-probabilities ``[M, A]`` of ``pi̅`` on latents."""
@@ -254,7 +260,7 @@ class Dream:
         """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy, by default of the
         policy that dreams."""
         chunks = start.split(max(CHUNK // start[0].numel(), 1))
-        walk = partial(imagine, self.agent.world_model, self.agent.heads, horizon=self.horizon, ends=self.ends)
+        walk = partial(self.imagine, self.agent.world_model, self.agent.heads, horizon=self.horizon, ends=self.ends)
         # Next latents are next steps' latents but for the last, and nothing here reads them: wide ones cost a copy.
         dream: TensorDict = torch.cat([walk(latent=z).exclude(("next", "latent")) for z in chunks])
         after = dream["next"]

@@ -47,6 +47,7 @@ class Planner:
         certificate: how certificates are made.
         hidden: width of the heads' dense layer.
         precision: arithmetic of the large layers, ``fp32`` or ``bf16``; see ``world_models/precision.py``.
+        compile: both phases' losses and the dream run through ``torch.compile``.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Planner:
         certificate: Settings,
         hidden: int,
         precision: str = "fp32",
+        compile: bool = False,
     ) -> None:
         for key, number in (("gamma", gamma), ("planner.lmbda", lmbda)):
             if not 0.0 <= number <= 1.0:
@@ -85,6 +87,10 @@ class Planner:
         }
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
+        if compile:
+            self.ground.loss.compile()
+            if self.dream is not None:
+                self.dream.compile()
         self.start_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.behavior_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.previous_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)

@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 #: Returns that differ by less are alike: keeps a constant return from blowing up rounding errors.
@@ -18,16 +19,19 @@ _LEAST = 1e-6
 
 
 class ValueScale(ABC):
-    """A running unit for errors of values."""
+    """A running unit for errors of values.
+
+    Attributes:
+        square: square of the unit, a scalar by which a squared error is divided. A tensor, as a compiled loss would be
+            compiled anew for every number that it has not met.
+    """
+
+    def __init__(self) -> None:
+        self.square = torch.ones(())
 
     @abstractmethod
     def update(self, target: Tensor) -> None:
         """Takes note of a batch's value targets, of any shape, in units of reward."""
-
-    @property
-    @abstractmethod
-    def square(self) -> float:
-        """Square of the unit; a squared error is divided by it."""
 
     def state_dict(self) -> dict[str, Any]:
         """What ``update`` has gathered."""
@@ -44,11 +48,6 @@ class Reward(ValueScale):
     def update(self, target: Tensor) -> None:
         """Nothing to take note of."""
 
-    @property
-    def square(self) -> float:
-        """1."""
-        return 1.0
-
 
 class ReturnDeviation(ValueScale):
     """Errors in standard deviations of all value targets so far (Welford 1962, by batches; Chan et al. 1983).
@@ -57,6 +56,7 @@ class ReturnDeviation(ValueScale):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.count, self.mean, self.sum_of_squares = 0, 0.0, 0.0
 
     def update(self, target: Tensor) -> None:
@@ -67,11 +67,12 @@ class ReturnDeviation(ValueScale):
         self.sum_of_squares += float((target - mean).square().sum()) + shift**2 * self.count * count / total
         self.mean += shift * count / total
         self.count = total
+        self._measure()
 
-    @property
-    def square(self) -> float:
-        """Variance of the targets; 1 before the first."""
-        return max(self.sum_of_squares / self.count, _LEAST) if self.count else 1.0
+    def _measure(self) -> None:
+        """The variance of the targets; 1 before the first."""
+        if self.count:
+            self.square = torch.tensor(max(self.sum_of_squares / self.count, _LEAST))
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "mean": self.mean, "sum_of_squares": self.sum_of_squares}
@@ -79,3 +80,4 @@ class ReturnDeviation(ValueScale):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.count, self.mean, self.sum_of_squares = state["count"], state["mean"], state["sum_of_squares"]
         assert math.isfinite(self.sum_of_squares)
+        self._measure()

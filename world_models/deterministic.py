@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import Distribution
 from torchrl.data import TensorSpec
-from torchrl.modules import Delta
 
 from world_models.base import LatentModel, Part
+from world_models.distributions import Point
 from world_models.transition import PlainNetwork
 
 
@@ -29,4 +29,4 @@ class DeterministicModel(LatentModel):
     def transition(self, latent: Tensor, action: Tensor) -> Distribution:
         """A point at ``f(z, a)``."""
         location = self.network(latent, action).location.squeeze(-1 - len(self.latent_spec.shape))
-        return Delta(location, batch_shape=action.shape, event_shape=self.latent_spec.shape)
+        return Point(location, batch_shape=action.shape, event_shape=self.latent_spec.shape)

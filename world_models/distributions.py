@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+from torchrl.modules import Delta
 
 _BOUND = 1.0  # the noise is a standard normal truncated to [-1, 1]
 _MASS = math.erf(_BOUND / math.sqrt(2))
@@ -55,6 +56,14 @@ class TruncatedNormal(Distribution):
         standard = (value - self.loc) / self.scale
         inside = -0.5 * standard**2 - self.scale.log() - math.log(_MASS * math.sqrt(2 * math.pi))
         return torch.where(standard.abs() <= _BOUND, inside, -math.inf)
+
+
+class Point(Delta):
+    """A certain outcome: TorchRL's, whose ``sample`` torch.compile can't follow."""
+
+    def sample(self, size: torch.Size | None = None) -> Tensor:
+        """The point, without its gradient, ``[*size, ..., *event]``."""
+        return self.rsample(size).detach()
 
 
 class SoftMixture(Distribution):

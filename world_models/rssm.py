@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, OneHotCategoricalStraightThrough
 from torchrl.data import TensorSpec, Unbounded
-from torchrl.modules import Delta, DreamerV3BlockGRUCell, DreamerV3MLP
+from torchrl.modules import DreamerV3BlockGRUCell, DreamerV3MLP
 
 from world_models.base import LatentModel, Part, event
 from world_models.costs import Cost, KLBalance
-from world_models.distributions import SideBySide
+from world_models.distributions import Point, SideBySide
 from world_models.encoders import Choice, Encoder, build_encoder
 from world_models.recurrent import RecurrentModel
 from world_models.targets import Gradient
@@ -138,7 +138,7 @@ class RSSM(RecurrentModel, LatentModel):
         probabilities = self.network(memory).unflatten(-1, self.encoder.shape).softmax(-1)
         mixed = (1 - self.unimix) * probabilities + self.unimix / self.encoder.shape[1]
         prior = event(OneHotCategoricalStraightThrough(probs=mixed, validate_args=False), 1)
-        return SideBySide(Delta(memory, batch_shape=action.shape, event_shape=memory.shape[-1:]), prior)
+        return SideBySide(Point(memory, batch_shape=action.shape, event_shape=memory.shape[-1:]), prior)
 
     def representation_loss(self, latent: Tensor, observation: Tensor) -> Tensor:
         """The weighted reconstruction error, ``[...]``; zero without a decoder."""

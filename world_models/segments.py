@@ -11,6 +11,7 @@ from torch import Tensor
 Encode = Callable[[Tensor], Tensor]
 
 
+@torch.compiler.disable(recursive=False)  # how many episodes end is not known before; ``encode`` itself is compiled
 def encode_transitions(
     encode: Encode, observation: Tensor, next_observation: Tensor, done: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ def test_the_variance_is_that_of_all_targets_so_far() -> None:
     assert scale.square == 1.0
     for batch in batches:
         scale.update(batch)
-    assert scale.square == pytest.approx(float(torch.cat(batches).double().var(unbiased=False)), rel=1e-6)
+    assert float(scale.square) == pytest.approx(float(torch.cat(batches).double().var(unbiased=False)), rel=1e-6)
 
 
 def test_equal_targets_do_not_divide_by_zero() -> None:

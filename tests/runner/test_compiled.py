@@ -1,0 +1,43 @@
+"""``compile=true``: the same training, as torch.compile makes it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dreamspi.training import Training
+from tests.runner.support import configured
+
+
+def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.Tensor]]:
+    """What two iterations report, and the parameters after them."""
+    training = Training(configured(directory, "planner=dreamspi", "planner.dream.horizon=2", *words))
+    training.start()
+    training.iterate()
+    found = training.iterate()
+    training.close()
+    named = {key: value for key, value in found.items() if not key.startswith("time/")}
+    return named, [p.detach().clone() for p in training.planner.agent.parameters()]
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_it_learns_the_same(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All graphs and gradients are torch.compile's; machine code, which takes long to make, only in the slow one."""
+    from torch._inductor import config
+
+    torch._dynamo.reset()
+    compiled: list[Any] = []
+    real = partial(torch.compile, backend=backend)
+    monkeypatch.setattr(torch, "compile", lambda *args, **keys: compiled.append(args[0]) or real(*args, **keys))
+    plain, parameters = metrics(tmp_path / "plain")
+    assert not compiled
+    with config.patch(fallback_random=True):  # draws as uncompiled code does
+        fast, others = metrics(tmp_path / "fast", "compile=true")
+    assert len(compiled) == 3, "the ground phase's loss, the dream's, and the dream"
+    assert fast == pytest.approx(plain, rel=1e-3, abs=1e-4)
+    for mine, other in zip(parameters, others, strict=True):
+        torch.testing.assert_close(other, mine, rtol=1e-3, atol=1e-4)
