@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import torch
 from tensordict import TensorDictBase
@@ -21,62 +19,11 @@ from tensordict.nn import (
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from planners.heads import Heads
 from world_models.contract import WorldModel
-from world_models.precision import Mixed, widened
 
 #: The parameter groups that a phase may train.
 ROLES = ("encoder", "model", "heads")
-
-
-class HeadsOutput(NamedTuple):
-    """Logits of ``pi̅(.|z)``, ``[..., A]``, normalized so that they are log-probabilities, and ``V̄(z)``, ``[...]``."""
-
-    logits: Tensor
-    value: Tensor
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of normalized logits ``[..., A]``, ``[...]``."""
-    return -(logits.exp() * logits).sum(-1)
-
-
-def log_prob_of(logits: Tensor, action: Tensor) -> Tensor:
-    """Log-probability ``[...]`` of actions ``[...]`` under normalized logits ``[..., A]``."""
-    return logits.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-
-
-def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
-    """Orthogonal weights, zero bias: the initialization of PPO's networks."""
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-class Heads(Mixed):
-    """Actor and critic on latents: one dense layer on the flattened latent, then one linear layer each.
-
-    Args:
-        latent_shape: shape of one latent.
-        num_actions: number of discrete actions, A.
-        hidden: width of the dense layer that actor and critic share.
-    """
-
-    def __init__(self, latent_shape: torch.Size, num_actions: int, hidden: int) -> None:
-        super().__init__()
-        self.latent_dims = len(latent_shape)
-        self.trunk = orthogonal(nn.Linear(math.prod(latent_shape), hidden), math.sqrt(2))
-        self.actor = orthogonal(nn.Linear(hidden, num_actions), 0.01)
-        self.critic = orthogonal(nn.Linear(hidden, 1), 1.0)
-
-    def forward(self, latent: Tensor) -> HeadsOutput:
-        """Latents ``[..., *latent_shape]`` to log-probabilities ``[..., A]`` and values ``[...]``."""
-        # Folded: a dense layer on a batch of several axes that is not contiguous costs five times as much.
-        batch = latent.shape[: latent.ndim - self.latent_dims]
-        with self.arithmetic(latent.device):
-            features = self.trunk(latent.reshape(-1, self.trunk.in_features)).relu_()
-        features = widened(features)
-        logits = self.actor(features).log_softmax(-1)
-        return HeadsOutput(logits.reshape(*batch, -1), self.critic(features).reshape(batch))
 
 
 class _Deployed(nn.Module):
@@ -110,12 +57,15 @@ class Agent(nn.Module):
     Args:
         world_model: any ``WorldModel``; planners use it only through its contract.
         hidden: width of the heads' dense layer.
+        heads: builds them from the latents' shape, the number of actions and that width.
     """
 
-    def __init__(self, world_model: WorldModel, hidden: int = 512) -> None:
+    def __init__(
+        self, world_model: WorldModel, hidden: int = 512, heads: Callable[[torch.Size, int, int], Heads] = Heads
+    ) -> None:
         super().__init__()
         self.world_model = world_model
-        self.heads = Heads(world_model.latent_spec.shape, world_model.num_actions, hidden)
+        self.heads = heads(world_model.latent_spec.shape, world_model.num_actions, hidden)
 
     def parameters_of(self, role: str) -> Iterator[nn.Parameter]:
         """The parameters of one role: ``encoder``, ``model`` (the rest of the world model) or ``heads``."""

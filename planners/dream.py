@@ -17,8 +17,9 @@ from torch.distributions import Categorical
 from torchrl.objectives import LossModule
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
-from planners.agent import Agent, Heads, entropy, log_prob_of
+from planners.agent import Agent
 from planners.guards import Neighborhood
+from planners.heads import Heads, entropy, log_prob_of
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
 from planners.schedules import Schedule
 from planners.value_scale import ValueScale

@@ -14,9 +14,10 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
-from planners.agent import Agent, entropy, log_prob_of
+from planners.agent import Agent
 from planners.experience import facts, segments
 from planners.guards import Neighborhood
+from planners.heads import entropy, log_prob_of
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
 from planners.rehearsal import Rehearsal
 from planners.utility import Utility

@@ -24,6 +24,7 @@ from planners.dream import Behavior, Dream
 from planners.experience import add_advantages
 from planners.ground import Ground
 from planners.guards import Free, build_neighborhood
+from planners.heads import Heads
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
@@ -46,6 +47,7 @@ class Planner:
         value_scale: unit of the critic's errors.
         certificate: how certificates are made.
         hidden: width of the heads' dense layer.
+        heads: what actor and critic are, built as in ``Agent``.
         precision: arithmetic of the large layers, ``fp32`` or ``bf16``; see ``world_models/precision.py``.
         compile: both phases' losses and the dream run through ``torch.compile``.
     """
@@ -64,6 +66,7 @@ class Planner:
         value_scale: ValueScale,
         certificate: Settings,
         hidden: int,
+        heads: Callable[[torch.Size, int, int], Heads] = Heads,
         precision: str = "fp32",
         compile: bool = False,
     ) -> None:
@@ -75,7 +78,7 @@ class Planner:
         self.C, self.gamma, self.lmbda, self.value_scale = C, gamma, lmbda, value_scale
         self.certificate = certificate
         self.device = next(world_model.parameters()).device
-        self.agent = Agent(world_model, hidden).to(self.device)
+        self.agent = Agent(world_model, hidden, heads).to(self.device)
         set_precision(self.agent, precision)
         self.policy = self.agent.policy()
         self.neighborhood = build_neighborhood(neighborhood, C, kappa)

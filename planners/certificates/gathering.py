@@ -14,13 +14,13 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from planners.agent import Heads
 from planners.certificates.bounds import error_weights
 from planners.certificates.confidence import Estimate, mean, mean_over_steps
 from planners.certificates.evidence import PARTS, Episodes, Evidence, ModelError, PolicyEvidence, Settings
 from planners.certificates.imagined import Imagined, bellman_residual, imagined, improvement, paired
 from planners.certificates.lipschitz import Given, estimate_lipschitz
 from planners.certificates.walk import Walk, walk_through
+from planners.heads import Heads
 from planners.neighborhood import measure
 from world_models.contract import WorldModel
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from planners.agent import Heads
 from planners.certificates.confidence import hoeffding_radius
+from planners.heads import Heads
 from world_models.contract import WorldModel
 
 #: Latents beyond this are soon no numbers: the dream diverges.

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from planners.agent import Heads
 from planners.certificates.bounds import value_lipschitz
+from planners.heads import Heads
 from world_models.contract import WorldModel
 
 #: States between which constants are estimated: all pairs of them.

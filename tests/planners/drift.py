@@ -16,7 +16,7 @@ from torch.distributions import Distribution, Independent, Normal
 from torchrl.data import Unbounded
 from torchrl.modules import Delta
 
-from planners.agent import HeadsOutput
+from planners.heads import HeadsOutput
 from world_models.base import event
 from world_models.contract import WorldModel
 

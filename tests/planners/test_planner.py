@@ -115,9 +115,19 @@ def test_kappa_one_is_the_clip_and_another_is_not() -> None:
     assert (ends[0] - ends[2]).abs().max() > 1e-3
 
 
+def test_heads_of_ones_choice_learn_in_both_phases() -> None:
+    training = started("planner=hybrid", "planner.heads._target_=planners.heads.SeparateHeads")
+    before = states(training)
+    training.iterate()
+    training.close()
+    moved = {name for name in changed(before, states(training)) if name.startswith("heads")}
+    assert moved == {name for name in before if name.startswith("heads")} and "heads.critic_trunk.weight" in moved
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["planner.heads._target_=planners.heads.SharedHeads"], "SharedHeads"),
         (["planner.ground.epochs=0"], "planner.ground.epochs=0"),
         (["planner.ground.minibatches=-4"], "planner.ground.minibatches=-4"),
         (["planner.hidden=0"], "planner.hidden=0"),

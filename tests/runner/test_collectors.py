@@ -10,7 +10,7 @@ from tensordict import TensorDictBase
 
 from dreamspi.envs.base import VectorEnv
 from dreamspi.training import Training
-from planners.agent import Heads
+from planners.heads import Heads
 from tests.runner.support import configured
 
 
