@@ -24,6 +24,7 @@ from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
 from planners.schedules import Schedule
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
+from world_models.names import no_such
 
 #: Latent numbers that are dreamt on together: wide latents go in pieces that stay in a processor's cache.
 CHUNK = 400_000
@@ -197,9 +198,9 @@ class Dream:
         entropy: float,
     ) -> None:
         if bound not in BOUNDS:
-            raise ValueError(f"planner.dream.bound={bound}: no such policy; allowed: {', '.join(BOUNDS)}")
+            raise no_such("policy", "planner.dream.bound", bound, BOUNDS)
         if ends not in ENDS:
-            raise ValueError(f"planner.dream.ends={ends}: no such way to end; allowed: {', '.join(ENDS)}")
+            raise no_such("way to end", "planner.dream.ends", ends, ENDS)
         if pessimism < 0:
             raise ValueError(f"planner.dream.pessimism={pessimism}: at least 0")
         at_least_one("dream", horizon=horizon, repeats=repeats, epochs=epochs, minibatches=minibatches)

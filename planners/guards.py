@@ -16,6 +16,7 @@ from torch import Tensor
 
 from planners.neighborhood import Clip, Drift, Surrogate, excess, interval
 from planners.optimization import Optimizers
+from world_models.names import no_such
 
 #: Log-probabilities ``[M, A]`` of the policy as it stands, on the states of the batch.
 Policy = Callable[[], Tensor]
@@ -195,5 +196,5 @@ def build_neighborhood(choice: str, C: float, kappa: float) -> Neighborhood:  # 
     """The neighborhood by the name of its form. Raises ``ValueError`` for what is not allowed."""
     interval(C)
     if choice not in CHOICES:
-        raise ValueError(f"planner.neighborhood={choice}: no such form; allowed: {', '.join(CHOICES)}")
+        raise no_such("form", "planner.neighborhood", choice, CHOICES)
     return Neighborhood(C, *CHOICES[choice](kappa))

@@ -12,6 +12,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from planners.agent import ROLES, Agent
+from world_models.names import no_such
 
 
 class NotFinite(ArithmeticError):
@@ -46,7 +47,7 @@ class Adam:
     def __post_init__(self) -> None:
         for role in self.roles:
             if role not in ROLES:
-                raise ValueError(f"roles={role}: no such parameter group; allowed: {', '.join(ROLES)}")
+                raise no_such("parameter group", "roles", role, ROLES)
         if self.lr <= 0 or self.eps <= 0 or self.max_grad_norm <= 0:
             raise ValueError(
                 f"lr={self.lr}, eps={self.eps}, max_grad_norm={self.max_grad_norm}: each of the three is above 0"

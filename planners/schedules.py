@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from world_models.names import no_such
+
 SHAPES = ("constant", "linear", "exponential")
 
 
@@ -20,7 +22,7 @@ class Schedule:
 
     def __init__(self, shape: str = "constant", start: float = 0.0, final: float = 1.0, rate: float = 5.0) -> None:
         if shape not in SHAPES:
-            raise ValueError(f"planner.dream.beta.shape={shape}: no such shape; allowed: {', '.join(SHAPES)}")
+            raise no_such("shape", "planner.dream.beta.shape", shape, SHAPES)
         if not 0.0 <= start < 1.0:
             raise ValueError(f"planner.dream.beta.start={start}: a share of training, at least 0 and below 1")
         if final < 0.0:

@@ -6,7 +6,6 @@ uint8 until here) and returns float32 latents ``[..., *latent_shape]``.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchrl.data import Categorical, OneHot, TensorSpec
 
+from world_models.names import no_such
 from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
@@ -205,12 +205,8 @@ def build_encoder(name: Choice, observation_spec: TensorSpec) -> Encoder:
     allowed = ("auto", *ENCODERS)
     shape = tuple(observation_spec.shape)
     if name not in allowed:
-        close = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.4)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise ValueError(
-            f"world_model.encoder={name}: no such encoder.{hint} Allowed: {', '.join(allowed)} "
-            f"(the observation has shape {list(shape)})."
-        )
+        shown = f"the observation has shape {list(shape)}"
+        raise no_such("encoder", "world_model.encoder", name, allowed, shown)
     suited = suggest_encoder(observation_spec)
     if name == "auto":
         name = suited

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_models.lipschitz import GroupSort2, LipschitzHeads, LipschitzLinear
+from world_models.names import no_such
 from world_models.transition import ExactTrunk, Trunk
 
 RewardLoss = Literal["l1", "squared"]
@@ -127,7 +128,7 @@ class ScalarReward(RewardHead):
     ) -> None:
         super().__init__()
         if loss not in ("l1", "squared"):
-            raise ValueError(f"world_model.reward.loss={loss}: no such loss. Allowed: l1, squared.")
+            raise no_such("loss", "world_model.reward.loss", loss, ("l1", "squared"))
         self.kind = loss
         self.event_dims = len(latent_shape)
         self.trunk, self.output = self._layers(math.prod(latent_shape), num_actions, hidden)

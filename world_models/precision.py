@@ -10,12 +10,13 @@ networks stay in single precision, and certificates are made in it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+
+from world_models.names import no_such
 
 #: What ``precision`` may be.
 PRECISIONS = ("fp32", "bf16")
@@ -41,9 +42,7 @@ def widened(features: Tensor) -> Tensor:
 def set_precision(module: nn.Module, precision: str) -> None:
     """Lets every ``Mixed`` part of a module compute in ``fp32`` or ``bf16``. Raises ``ValueError`` for another name."""
     if precision not in PRECISIONS:
-        near = difflib.get_close_matches(precision, PRECISIONS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"precision={precision}: no such precision.{hint} Allowed: {', '.join(PRECISIONS)}.")
+        raise no_such("precision", "precision", precision, PRECISIONS)
     for part in _mixed(module):
         part.bf16 = precision == "bf16"
 

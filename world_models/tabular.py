@@ -16,6 +16,7 @@ from world_models.base import LatentModel, Part
 from world_models.costs import Cost, CrossEntropy
 from world_models.encoders import Choice
 from world_models.heads import RewardHead, RewardLoss, TerminationHead, likelihood_loss
+from world_models.names import no_such
 from world_models.numbering import build_numbering
 from world_models.one_hots import straight_through
 from world_models.transition import LocationScale, Network
@@ -97,7 +98,7 @@ class RewardTable(RewardHead):
     def __init__(self, latent_shape: Sequence[int], num_actions: int, loss: RewardLoss = "squared") -> None:
         super().__init__()
         if loss not in get_args(RewardLoss):
-            raise ValueError(f"world_model.reward.loss={loss}: no such loss. Allowed: l1, squared.")
+            raise no_such("loss", "world_model.reward.loss", loss, ("l1", "squared"))
         self.kind = loss
         self.table = Table(torch.zeros(*latent_shape, num_actions, 1))
 

@@ -204,9 +204,9 @@ def test_the_environment_keeps_torchrls_contract(agent: Agent) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"bound": "nobody"}, "allowed: behavior, dreamer"),
+        ({"bound": "nobody"}, "Allowed: behavior, dreamer"),
         ({"horizon": 0}, "horizon=0"),
-        ({"ends": "never"}, "allowed: expected, sampled"),
+        ({"ends": "never"}, "Allowed: expected, sampled"),
         ({"minibatches": 5}, "minibatches=5 does not divide"),
         ({"optimizers": {"x": Adam(roles=("encoder",), lr=1e-3)}}, "heads only"),
     ],

@@ -77,5 +77,5 @@ def test_a_role_is_trained_once(agent: Agent) -> None:
 
 @pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"lr": 1.0, "final_lr": 2.0}, {"lr": 1.0, "roles": ("actor",)}])
 def test_wrong_settings(wrong: dict) -> None:
-    with pytest.raises(ValueError, match=r"above 0|from 0 to 1|allowed: encoder"):
+    with pytest.raises(ValueError, match=r"above 0|from 0 to 1|Allowed: encoder"):
         Adam(**({"roles": ("heads",)} | wrong))
