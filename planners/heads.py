@@ -71,7 +71,8 @@ class Heads(Mixed):
 
 
 class SeparateHeads(Heads):
-    """Actor and critic with a dense layer each: errors of the critic reach the actor through the encoder alone."""
+    """Actor and critic with a dense layer each. What is left between them is the encoder, and the joint clipping of
+    their gradients where one optimizer trains both."""
 
     def __init__(self, latent_shape: torch.Size, num_actions: int, hidden: int) -> None:
         super().__init__(latent_shape, num_actions, hidden)

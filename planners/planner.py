@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import TensorSpec
 
@@ -123,6 +123,8 @@ class Planner:
         self.behavior_heads.load_state_dict(self.previous_heads.state_dict() if stale else current)
         self.previous_heads.load_state_dict(current)
         metrics = diagnosis(self.agent, batch, self.gamma, self.learns_model) if diagnose else {}
+        if stale:  # the critic has learnt since: one critic for all of a row
+            batch = TensorDict(batch.copy(), batch.shape).update({"state_value": self._value(batch).unsqueeze(-1)})
         batch = add_advantages(batch, self._value, self.gamma, self.lmbda)
         self.value_scale.update(batch["value_target"])
         metrics |= self.ground.run(batch, progress)
@@ -190,7 +192,7 @@ class Planner:
 
     def _dream_and_measure(self, batch: TensorDictBase, progress: float, stale: bool) -> dict[str, float]:
         """The dream from the states of a batch ``[N, T]``, if there is one, and how far each phase and both together
-        took the deployed policy on these states."""
+        took the deployed policy on these states. A ``stale`` batch's ground phase includes the update before."""
         with torch.no_grad():
             latent = self.agent.world_model.latents(batch).flatten(0, 1)
         behavior = batch["logits"].flatten(0, 1)

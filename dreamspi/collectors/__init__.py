@@ -1,7 +1,7 @@
 """Where experience is gathered: in this process, in worker processes of this machine, on the workers of a Ray cluster.
 
-Each is a ``Source``, and all do the same: N copies of the environment, in step with the learner, acting by its policy.
-``Collection`` knows nothing else of them.
+Each is a ``Source``, and all do the same: N copies of the environment, acting by the learner's policy, in step with it
+or one update behind. ``Collection`` knows nothing else of them.
 """
 
 from __future__ import annotations

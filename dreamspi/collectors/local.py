@@ -74,8 +74,8 @@ class Processes(WithWorkers):
 class Overlapping(Processes):
     """Worker processes that play the next batch while the learner learns from this one.
 
-    The policy that plays is therefore the one before the last update, except in the first batch after ``build``. When
-    the weights of which batch are sent depends on nothing but the order of batches, so results don't depend on timing.
+    The policy that plays is therefore the one before the last update, except in the first batch after ``build``. It is
+    sent at fixed places in the order of batches, so what is learnt does not depend on who is faster.
     """
 
     overlaps = True
@@ -92,23 +92,29 @@ class Overlapping(Processes):
 
     def next(self) -> TensorDictBase:
         self.stale = self.coming is not None
-        batch = (self.coming or self._ask()).result()
+        self.coming = self.coming or self._ask()
+        batch = self.coming.result()
         self.coming = self._ask()
         return batch
 
     def _ask(self) -> Future[TensorDictBase]:
         """Sends the workers off with the policy as it is; called while they are idle."""
         self.player.load_state_dict(self.policy.policy.state_dict())
+        if self.device != "cpu":
+            torch.cuda.synchronize()  # workers read the same memory
         self.collector.update_policy_weights_()
         return self.helper.submit(next, self.batches)
 
     def close(self) -> None:
         """Waits for the batch that is being played, which nobody will learn from."""
-        if self.coming is not None:
-            wait([self.coming])
-            self.helper.shutdown()
-            self.coming = None
-        super().close()
+        try:
+            if self.coming is not None:
+                wait([self.coming])
+        finally:  # also where Ctrl-C ends the wait
+            if self.coming is not None:
+                self.helper.shutdown(wait=False)
+                self.coming = None
+            super().close()
 
 
 def _deaf(make_env: Maker, num_envs: int) -> EnvBase:

@@ -224,10 +224,12 @@ def test_the_loss_tells_what_it_reads_and_returns(agent: Agent) -> None:
 
 def test_heads_that_have_not_moved_are_not_asked_twice(agent: Agent) -> None:
     """The policy that gathered the batch is then the one that dreams first, and no longer in the second dream."""
-    start, twin = starts(agent), copy.deepcopy(agent)
+    start, twin, asked_times = starts(agent), copy.deepcopy(agent), []
     for dreamer, moved_since in ((agent, True), (twin, False)):
         behavior = Behavior(copy.deepcopy(dreamer.heads), dreamer.heads(start).logits.detach(), moved_since)
+        behavior.heads.register_forward_hook(lambda *_, since=moved_since: asked_times.append(since))
         torch.manual_seed(0)
         make(dreamer, repeats=2).run(start, behavior, 0.0)
+    assert asked_times == [True, True, False]
     for asked, skipped in zip(agent.heads.parameters(), twin.heads.parameters(), strict=True):
         torch.testing.assert_close(skipped, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,18 @@ from tensordict import TensorDictBase
 
 from dreamspi.envs.base import VectorEnv
 from dreamspi.training import Training
-from planners.heads import Heads
+from planners.agent import Agent
 from tests.runner.support import configured
 
 
-def states(heads: Heads) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in heads.parameters()]
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    return all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def judged(training: Training, batch: TensorDictBase) -> torch.Tensor:
-    """What the policy as it is now says of a batch."""
+def judged(agent: Agent, batch: TensorDictBase) -> torch.Tensor:
+    """What an agent's policy says of a batch."""
     with torch.no_grad():
-        return training.planner.agent.heads(training.planner.encode(batch["observation"])).logits
+        return agent.heads(agent.world_model.encode(batch["observation"])).logits
 
 
 def test_games_begin_once_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,31 +45,55 @@ def test_games_begin_once_at_the_start(tmp_path: Path, monkeypatch: pytest.Monke
 def test_overlapping_each_batch_is_by_the_policy_before_the_last_update(tmp_path: Path) -> None:
     words = ["planner=hybrid", "collector.backend=overlap", "planner.dream.optimizers.heads.lr=0.01"]
     training = Training(configured(tmp_path / "run", *words))
-    training.start()
     planner, collection = training.planner, training.collection
-    before: list[torch.Tensor] | None = None
-    for iteration in range(3):
-        batch = collection.next()
-        current = states(planner.agent.heads)
-        assert collection.stale == (iteration > 0)
-        differs = (batch["logits"] - judged(training, batch)).abs().max()
-        assert differs > 1e-3 if iteration else differs < 1e-6
-        planner.improve(batch, 0.0, stale=collection.stale)
-        for held, gathered in zip(planner.behavior_heads.parameters(), before or current, strict=True):
-            assert torch.equal(held, gathered)
-        before = current
-    training.close()
+    played = copy.deepcopy(planner.agent)
+    try:
+        training.start()
+        for iteration in range(4):
+            batch, current = collection.next(), copy.deepcopy(planner.agent)
+            assert collection.stale == (iteration > 0)
+            torch.testing.assert_close(batch["logits"], judged(played, batch), atol=1e-5, rtol=1e-5)
+            planner.improve(batch, 0.0, stale=collection.stale)
+            assert same(planner.behavior_heads, played.heads)
+            assert not same(planner.agent.heads, current.heads)
+            played = current
+    finally:
+        training.close()
 
 
 def test_overlapping_the_policy_that_plays_does_not_change_while_it_plays(tmp_path: Path) -> None:
     """Weights that are overwritten while workers play reach them with the next batch but one."""
     training = Training(configured(tmp_path / "run", "planner=ppo", "collector.backend=overlap"))
-    training.start()
     collection, agent = training.collection, training.planner.agent
-    collection.next()
-    with torch.no_grad():
-        agent.heads.actor.bias += torch.arange(agent.heads.actor.bias.numel(), dtype=torch.float32)
-    untouched, shifted = collection.next(), collection.next()
+    try:
+        training.start()
+        collection.next()
+        before = copy.deepcopy(agent)
+        with torch.no_grad():
+            agent.heads.actor.bias += torch.arange(agent.heads.actor.bias.numel(), dtype=torch.float32)
+        untouched, shifted = collection.next(), collection.next()
+    finally:
+        training.close()
+    for batch, player in ((untouched, before), (shifted, agent)):
+        torch.testing.assert_close(batch["logits"], judged(player, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_overlapping_one_critic_judges_all_of_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(configured(tmp_path / "run", "planner=ppo"))
+    training.start()
+    batch, planner = training.collection.next(), training.planner
     training.close()
-    assert (untouched["logits"] - judged(training, untouched)).abs().max() > 0.5
-    torch.testing.assert_close(shifted["logits"], judged(training, shifted), atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        planner.agent.heads.critic.bias += 3.0
+    seen: list[torch.Tensor] = []
+    ground = planner.ground.run
+    monkeypatch.setattr(planner.ground, "run", lambda b, progress: seen.append(b["state_value"]) or ground(b, progress))
+    for stale in (False, True):
+        twin = batch.clone()
+        planner.improve(twin, 0.0, stale=stale)
+        assert torch.equal(twin["state_value"], batch["state_value"]), "what was recorded stays"
+        if not stale:
+            with torch.no_grad():
+                now = planner.agent.heads(planner.encode(batch["observation"])).value.unsqueeze(-1)
+    assert torch.equal(seen[0], batch["state_value"])
+    torch.testing.assert_close(seen[1], now)
