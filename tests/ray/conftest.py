@@ -24,9 +24,14 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     before = dict(os.environ)
-    os.environ.update(SETTINGS)
     directory = tempfile.mkdtemp(prefix="ray")  # short, as the paths of sockets must be
-    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": directory, "object_store_memory": 100 * 1024**2}
+    os.environ.update(SETTINGS, RAY_TMPDIR=directory)  # where Ray leaves a note of the newest cluster: not the user's
+    head = {
+        "num_cpus": 0,
+        "include_dashboard": False,
+        "temp_dir": f"{directory}/ray",
+        "object_store_memory": 100 * 1024**2,
+    }
     found = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):
