@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: Its first column.
 STEP = "env_steps"
+#: Whole games that ``train/return`` and ``train/length`` are means of, the last ones.
+RECENT_GAMES = 100
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:

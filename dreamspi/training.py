@@ -17,10 +17,8 @@ from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.collection import Collection
 from dreamspi.errors import UserError
+from dreamspi.metrics_file import RECENT_GAMES
 from dreamspi.replay import Recording
-
-#: Whole games that the reported training return is averaged over.
-RECENT_GAMES = 100
 
 
 class Scores:

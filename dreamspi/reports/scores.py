@@ -7,9 +7,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from dreamspi.metrics_file import RECENT_GAMES
 from dreamspi.reports.normalization import normalized, scale, suite, unscaled
 from dreamspi.reports.results import EXACT, Result, Results
+
+#: The share of a training that the games of its score may take before that is worth a word.
+LONG = 0.25
 
 
 class Matrix(NamedTuple):
@@ -53,8 +58,13 @@ def measures(results: Results) -> list[str]:
     others = [env for env in results.environments if env not in results.exact]
     if others:
         where = "Anywhere else" if results.exact else "Everywhere"
-        told.append(f"{where} it is the mean raw return of the last 100 whole games of a training.")
+        told.append(f"{where} it is the mean raw return of the last {RECENT_GAMES} whole games of a training.")
     for env in others:
+        if (share := max(map(_shared, results.of(env)))) > LONG:
+            told.append(
+                f"{env}: those games take up to {min(share, 1):.0%} of a training, so that a score is of policies that "
+                "were still learning. `dreamspi evaluate` tells the final one's."
+            )
         without = [arm for arm in results.arms if any(EXACT not in run.summary for run in results.of(env, arm))]
         if any(EXACT in run.summary for run in results.of(env)):
             told.append(
@@ -62,6 +72,13 @@ def measures(results: Results) -> list[str]:
                 "return, which is not discounted: no optimum to compare it with."
             )
     return told
+
+
+def _shared(run: Result) -> float:
+    """The share of a training's steps in which the games of its score were played; 0 where none ended."""
+    length = run.curves.get("train/length", pd.Series(dtype=float)).dropna()
+    games = max(RECENT_GAMES, int(run.settings.get("num_envs", 1)))  # all copies' games go on at once
+    return games * float(length.iloc[-1]) / run.cell.steps if len(length) else 0.0
 
 
 def scores(results: Results, of: str, value: Callable[[Result], float] = normalized) -> Scores:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dreamspi.reports.scores import scores, suites
-from tests.reports.synthetic import ARMS, OPTIMUM, results
+from dreamspi.reports.scores import measures, scores, suites
+from tests.reports.synthetic import ARMS, OPTIMUM, STEPS, results, with_curve, with_settings
 
 A, B = "minatar/asterix", "minatar/breakout"
 
@@ -89,3 +89,11 @@ def test_suites_are_never_mixed() -> None:
     assert scores(found, "maze").matrices["ppo"].runs[0][0].score == pytest.approx(
         scores(found, "maze").matrices["ppo"].scores[0, 0] * OPTIMUM
     )
+
+
+@pytest.mark.parametrize(("copies", "told"), [(1, "24%"), (150, "36%"), (1000, "100%")])
+def test_a_score_from_games_as_long_as_a_good_part_of_the_training_says_so(copies: int, told: str) -> None:
+    made, key = results(["ppo"], [A], [1]), (A, "ppo", 1)
+    lengths = [0.0024 * STEPS] * len(made.runs[0].curves)
+    notes = measures(with_curve(with_settings(made, {key: {"num_envs": copies}}), "train/length", {key: lengths}))
+    assert any(f"{A}: those games take up to {told} of a training" in note for note in notes) == (copies > 1)
