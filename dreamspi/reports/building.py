@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dreamspi import __version__
 from dreamspi.reports import inside, outcome, provenance, speed
 from dreamspi.reports.charts import Report, Section
+from dreamspi.reports.comparisons import LOSSES
 from dreamspi.reports.findings import compare, intervals
 from dreamspi.reports.intervals import Interval
 from dreamspi.reports.models import comparable
@@ -15,7 +16,7 @@ from dreamspi.reports.results import Results
 from dreamspi.reports.scores import scores, suites
 from dreamspi.reports.seeds import shortfalls
 from dreamspi.reports.table import Table
-from dreamspi.reports.tables import LOSSES, tables
+from dreamspi.reports.tables import tables
 
 #: Names that are told one by one.
 MOST_NAMED = 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -145,3 +145,9 @@ def bootstrap_means(values: np.ndarray, seed: int = 0, resamples: int = 2000) ->
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(weights @ values, [tail, 100 - tail], axis=0)
     return low, high
+
+
+def cautions(intervals: Iterable[Interval]) -> tuple[str, ...]:
+    """What the fewest seeds of a table ask for."""
+    fewest = min((interval.n for interval in intervals if interval.n > 1), default=0)
+    return (caution(fewest),) if 1 < fewest < 10 else ()

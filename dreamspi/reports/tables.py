@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from dreamspi.reports import statistics
+from dreamspi.reports.comparisons import LOSSES, Aggregates, loss_pairs, pairs, score, typical
 from dreamspi.reports.facts import differences, failures, published, speed, versions
-from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, bootstrap_mean, caution, verdict
+from dreamspi.reports.intervals import Interval, bootstrap_mean, cautions
 from dreamspi.reports.models import comparable
 from dreamspi.reports.normalization import KINDS, scale
 from dreamspi.reports.published import cite
@@ -23,15 +21,11 @@ from dreamspi.reports.scores import scores as matrices
 from dreamspi.reports.seeds import shortfalls
 from dreamspi.reports.table import Table, crossed, long
 
-#: The paper's losses and the metrics that measure them, in true distances on fresh data.
-LOSSES = {"L_P": "model/transition_distance", "L_R": "model/reward_distance"}
 #: Facts to stand beside ours.
 PAPER = (
     "The paper reports for this protocol, after 10M steps (read off its figure, approximate): IQM 0.61 PPO, "
     "0.61 DeepMDP, 0.66 DeepSPI; optimality gap 0.51, 0.51, 0.47; DreamSPI below both online methods."
 )
-#: By arm and name, the aggregates of one suite.
-Aggregates = Mapping[str, Mapping[str, Interval]]
 #: What of the maze is told: column, key of the summary.
 MAZE = {
     "value": "maze_value",
@@ -53,9 +47,9 @@ def tables(results: Results) -> list[Table]:
 
 def scores(results: Results) -> Table:
     """Raw final scores, mean over seeds, by environment and arm."""
-    cells = _cells(results, _score)
+    cells = _cells(results, score)
     notes = ["Mean of the final scores over the seeds, with a 95% bootstrap interval."]
-    notes += [*measures(results), *_cautions(cells)]
+    notes += [*measures(results), *cautions(cells.values())]
     shown = crossed(cells, "environment", _short(results, cells))
     return Table("scores", "Final scores", _long(cells), shown, tuple(notes))
 
@@ -80,7 +74,7 @@ def aggregates(results: Results, suite: str, known: Aggregates | None = None) ->
 
 def losses(results: Results, name: str) -> Table:
     """``L_P`` or ``L_R``, by environment and arm, and the median over the environments of a suite."""
-    value = partial(_typical, metric=LOSSES[name])
+    value = partial(typical, metric=LOSSES[name])
     cells = _cells(results, value)
     short = _short(results, cells)
     for suite in suites(results):
@@ -103,7 +97,7 @@ def losses(results: Results, name: str) -> Table:
         )
         notes += dict.fromkeys(_only_within(comparable(results, name, [env])) for env in results.environments)
     shown = crossed(cells, "environment", short)
-    notes = [*filter(None, notes), *_cautions(cells)]
+    notes = [*filter(None, notes), *cautions(cells.values())]
     return Table(f"losses_{name}", f"Local loss {name}", _long(cells), shown, tuple(notes))
 
 
@@ -134,103 +128,6 @@ def maze(results: Results) -> Table:
     return Table("maze", "The maze", frame, crossed(cells, "arm"), tuple(notes))
 
 
-def pairs(results: Results, known: Mapping[str, Aggregates] | None = None) -> Table:
-    """For every two arms, by environment and suite: what may be said of their scores' difference. ``known`` are the
-    suites' aggregates, where they are known already."""
-    known = known or {suite: statistics.aggregates(results, suite) for suite in suites(results)}
-    found = [pair for suite, by_arm in known.items() for pair in _in_suite(results, suite, by_arm)]
-    for env in results.environments:
-        found += _in_environment(results, env, "score", _score, results.arms)
-    notes = ("P(a > b): a training of the first beats one of the second in the same environment; ties count half.",)
-    return _paired("pairs", "Differences between scores", found, ("Higher is better.", *notes))
-
-
-def loss_pairs(results: Results) -> Table:
-    """For every two arms whose losses may be compared, by environment: what may be said of the difference."""
-    values = {name: partial(_typical, metric=metric) for name, metric in LOSSES.items()}
-    found = [
-        pair
-        for name, value in values.items()
-        for env in results.environments
-        for group in comparable(results, name, [env])
-        for pair in _in_environment(results, env, name, value, group)
-    ]
-    notes = ("Lower is better.", "L_P is compared only between arms with the same world model.")
-    return _paired("loss_pairs", "Differences between local losses", found, notes)
-
-
-def _paired(name: str, title: str, found: list[Pair], notes: tuple[str, ...]) -> Table:
-    frame = pd.DataFrame([_numbers(pair) for pair in found])
-    columns = ["where", "measure", "a", "b", "of a", "of b", "P(a > b)", "verdict"]
-    shown = pd.DataFrame([_words(pair) for pair in found], columns=columns, dtype=object)
-    if all(pair.a_above_b is None for pair in found):
-        shown = shown.drop(columns="P(a > b)")
-    said = (
-        "A difference is called one only where the 95% intervals lie apart and each rests on at least "
-        f"{FEWEST_SEEDS} seeds.",
-        "Many pairs are compared here: some lie apart by chance.",
-    )
-    cautions = _cautions({index: pair.of_a for index, pair in enumerate(found)})
-    return Table(name, title, frame, shown, said + notes + cautions)
-
-
-class Pair(NamedTuple):
-    """Two arms and a measure of both, in one environment or suite; ``short`` are their missing seeds."""
-
-    where: str
-    measure: str
-    a: str
-    b: str
-    of_a: Interval
-    of_b: Interval
-    a_above_b: Interval | None
-    short: Mapping[str, str]
-
-
-def _in_environment(
-    results: Results, env: str, measure: str, value: Callable[[Result], float], arms: Sequence[str]
-) -> Iterator[Pair]:
-    found = {arm: bootstrap_mean([value(run) for run in results.of(env, arm)]) for arm in arms}
-    short = shortfalls(results, [env], found)
-    for a, b in itertools.combinations(found, 2):
-        if found[a].n and found[b].n:
-            yield Pair(env, measure, a, b, found[a], found[b], None, short)
-
-
-def _in_suite(results: Results, suite: str, known: Aggregates) -> Iterator[Pair]:
-    found = {arm: by_name["IQM"] for arm, by_name in known.items()}
-    above = statistics.improvements(results, suite)
-    short = shortfalls(results, matrices(results, suite).environments, found)
-    for a, b in itertools.combinations(found, 2):
-        yield Pair(suite, "IQM", a, b, found[a], found[b], above[a, b], short)
-
-
-def _numbers(pair: Pair) -> dict[str, object]:
-    row: dict[str, object] = {"where": pair.where, "measure": pair.measure, "a": pair.a, "b": pair.b}
-    for prefix, interval in (("a", pair.of_a), ("b", pair.of_b), ("a_above_b", pair.a_above_b)):
-        values = interval or Interval(math.nan, math.nan, math.nan, 0)
-        row |= {f"{prefix}_{key}": value for key, value in values._asdict().items()}
-    return row | {"verdict": str(verdict(pair.of_a, pair.of_b))}
-
-
-def _words(pair: Pair) -> list[str]:
-    said = verdict(pair.of_a, pair.of_b)
-    words = {Verdict.HIGHER: f"{pair.a} higher", Verdict.LOWER: f"{pair.b} higher"}.get(said, str(said))
-    above = pair.a_above_b.text() if pair.a_above_b else "–"
-    a, b = (f"{of.text()} {pair.short.get(x, '')}".rstrip() for x, of in ((pair.a, pair.of_a), (pair.b, pair.of_b)))
-    return [pair.where, pair.measure, pair.a, pair.b, a, b, above, words]
-
-
-def _score(run: Result) -> float:
-    return run.score
-
-
-def _typical(run: Result, metric: str) -> float:
-    """The median of a metric over a training's log; NaN if it was not logged."""
-    values = run.curves[metric].dropna().to_numpy() if metric in run.curves else np.empty(0)
-    return float(np.median(values)) if values.size else math.nan
-
-
 def _cells(results: Results, value: Callable[[Result], float]) -> dict[tuple[str, str], Interval]:
     """By environment and arm, the mean over seeds; where there is no value, nothing."""
     found = {
@@ -258,9 +155,3 @@ def _missing(results: Results, environments: Sequence[str], found: Mapping[str, 
 
 def _long(cells: dict[tuple[str, str], Interval]) -> pd.DataFrame:
     return long(({"environment": env, "arm": arm}, interval) for (env, arm), interval in cells.items())
-
-
-def _cautions(cells: Mapping[Any, Interval]) -> tuple[str, ...]:
-    """What the fewest seeds of a table ask for."""
-    fewest = min((interval.n for interval in cells.values() if interval.n > 1), default=0)
-    return (caution(fewest),) if 1 < fewest < 10 else ()

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from dreamspi.reports import provenance, statistics
+from dreamspi.reports.comparisons import loss_pairs, pairs
 from dreamspi.reports.facts import differences, published
 from dreamspi.reports.intervals import bootstrap_mean
 from dreamspi.reports.results import Results
 from dreamspi.reports.table import Table
-from dreamspi.reports.tables import aggregates, loss_pairs, losses, maze, pairs, scores, tables
+from dreamspi.reports.tables import aggregates, losses, maze, scores, tables
 from tests.reports.synthetic import ARMS, OPTIMUM, STEPS, results, with_curve, with_settings
 
 ATARI = ("atari/Pong", "atari_stochastic/Breakout")
