@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runner.interrupted import CASES, PACES, References
+
 pytest.register_assert_rewrite("tests.runner.support")
 
 
@@ -14,3 +16,24 @@ def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Runs without a ``run_dir`` land under ``runs/`` there, never in the checkout."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than these runs."""
+    monkeypatch.setattr("dreamspi.picture.draw", lambda run: None)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> References:
+    """The run of a case that was never interrupted; not to be changed by a test."""
+    from tests.runner.support import trained  # once its asserts are rewritten
+
+    found: dict[str, Path] = {}
+
+    def run(case: str) -> Path:
+        if case not in found:
+            found[case] = trained(tmp_path_factory.mktemp(case) / "run", *CASES[case], **PACES)
+        return found[case]
+
+    return run

@@ -1,18 +1,21 @@
-"""Who plays, when, and by which policy. ``process`` is tried with resuming, ``ray`` in ``tests/ray``."""
+"""Who plays, when, and by which policy, and how worker processes go on after a stop. ``ray`` is in ``tests/ray``."""
 
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from tensordict import TensorDictBase
 
+from dreamspi.checkpoints import CheckpointStore
 from dreamspi.envs.base import VectorEnv
 from dreamspi.training import Training
 from planners.agent import Agent
-from tests.runner.support import configured
+from tests.runner.interrupted import CASES
+from tests.runner.support import assert_same_run, configured, last_states, resume, rows, trained
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -97,3 +100,21 @@ def test_overlapping_one_critic_judges_all_of_a_batch(tmp_path: Path, monkeypatc
                 now = planner.agent.heads(planner.encode(batch["observation"])).value.unsqueeze(-1)
     assert torch.equal(seen[0], batch["state_value"])
     torch.testing.assert_close(seen[1], now)
+
+
+@pytest.mark.parametrize("backend", ["process", "overlap"])
+def test_worker_processes(tmp_path: Path, backend: str) -> None:
+    """Two of them, whose generators can't be restored: exact where a checkpoint lies at a barrier.
+
+    The run that was killed between its last two checkpoints is made from a finished one: each start of two
+    workers takes seconds.
+    """
+    words = [*CASES["maze-dreamspi"], f"collector.backend={backend}", "collector.workers=2"]
+    paces = {"iterations": 6, "checkpoint": 3, "barrier": 3}
+    first = trained(tmp_path / "first", *words, **paces)
+    assert len({row["ground/loss_value"] for row in rows(first)}) == 3
+    run = Path(shutil.copytree(first, tmp_path / "run"))
+    CheckpointStore(run / "checkpoints", keep=1, best_metric="return").paths()[0].unlink()
+    assert (last_states(run)["info"]["iteration"], last_states(run)["info"]["barrier"]) == (3, 3)
+    assert resume(run) == 0
+    assert_same_run(run, first)
