@@ -24,19 +24,32 @@ def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.
     return named, [p.detach().clone() for p in training.planner.agent.parameters()]
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_it_learns_the_same(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All graphs and gradients are torch.compile's; machine code, which takes long to make, only in the slow one."""
+SLOW = pytest.mark.slow
+RSSM = ("world_model=rssm", "world_model.deterministic=16", "world_model.hidden=32")
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        pytest.param("aot_eager", (), id="graphs"),
+        pytest.param("inductor", (), id="code", marks=SLOW),
+        pytest.param("inductor", RSSM, id="code-rssm", marks=SLOW),
+    ],
+)
+def test_it_learns_the_same(
+    backend: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All graphs and gradients are torch.compile's; machine code, which takes long to make, only in the slow ones."""
     from torch._inductor import config
 
     torch._dynamo.reset()
     compiled: list[Any] = []
     real = partial(torch.compile, backend=backend)
     monkeypatch.setattr(torch, "compile", lambda *args, **keys: compiled.append(args[0]) or real(*args, **keys))
-    plain, parameters = metrics(tmp_path / "plain")
+    plain, parameters = metrics(tmp_path / "plain", *words)
     assert not compiled
     with config.patch(fallback_random=True):  # draws as uncompiled code does
-        fast, others = metrics(tmp_path / "fast", "compile=true")
+        fast, others = metrics(tmp_path / "fast", "compile=true", *words)
     assert len(compiled) == 3, "the ground phase's loss, the dream's, and the dream"
     assert fast == pytest.approx(plain, rel=1e-3, abs=1e-4)
     for mine, other in zip(parameters, others, strict=True):
