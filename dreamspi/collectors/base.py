@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 
@@ -76,6 +80,21 @@ class WithWorkers(Source):
                 f"collector.workers={self.workers}: must be at least 1 and divide num_envs={self.num_envs}."
             )
         self.share = self.num_envs // self.workers
+
+    def makers(self, seeds: np.random.SeedSequence) -> list[Callable[[], EnvBase]]:
+        """For each worker, what it builds its environment with, from seeds that no worker before had."""
+        pairs = [[int(word) for word in child.generate_state(2) >> 1] for child in seeds.spawn(self.workers)]
+        return [partial(_seeded, self.make_env, self.share, *pair) for pair in pairs]
+
+
+def _seeded(make_env: Maker, num_envs: int, games: int, rest: int) -> EnvBase:
+    """In a worker: its environment, and the generators of its process, from seeds of its own."""
+    random.seed(rest)
+    np.random.seed(rest)
+    torch.manual_seed(rest)
+    env = make_env(num_envs)
+    env.set_seed(games)  # before the collector resets it: games begin once, not twice
+    return env
 
 
 def devices(device: str) -> dict[str, str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from copy import deepcopy
 from functools import partial
 
+import numpy as np
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
-from dreamspi.collectors.base import Maker, Source, WithWorkers, devices
+from dreamspi.collectors.base import Source, WithWorkers, devices
 
 
 class Direct(Source):
@@ -48,7 +50,7 @@ class Processes(WithWorkers):
     def build(self, games: int, rest: int) -> None:
         self.close()
         self.collector = Collector(
-            [partial(_deaf, self.make_env, self.share) for _ in range(self.workers)],
+            [partial(_deaf, make) for make in self.makers(np.random.SeedSequence([games, rest]))],
             self._player(),
             backend="process",
             sync=True,
@@ -58,7 +60,6 @@ class Processes(WithWorkers):
             auto_register_policy_transforms=False,
             **devices(self.device),
         )
-        self.collector.set_seed(games)  # resets them too
         torch.manual_seed(rest)
         self.batches = iter(self.collector)
 
@@ -117,8 +118,8 @@ class Overlapping(Processes):
             super().close()
 
 
-def _deaf(make_env: Maker, num_envs: int) -> EnvBase:
+def _deaf(make: Callable[[], EnvBase]) -> EnvBase:
     """Ctrl-C reaches the whole process group; the learner decides when its workers stop."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return make_env(num_envs)
+    return make()

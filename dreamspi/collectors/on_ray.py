@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import sys
 import warnings
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
-from torchrl.envs import EnvBase
 
-from dreamspi.collectors.base import Maker, WithWorkers, devices
+from dreamspi.collectors.base import WithWorkers, devices
 from dreamspi.errors import UserError
 from dreamspi.ray_cluster import connect
 
@@ -54,15 +51,14 @@ class OnRay(WithWorkers):
         self.close()
         self._claim()
         cpus = self.options["cpus"]
-        seeds = [[int(word) for word in child.generate_state(2) >> 1] for child in self.seeds.spawn(self.workers)]
         self.collector = RayCollector(
-            [partial(_seeded, self.make_env, self.share, *pair) for pair in seeds],
+            self.makers(self.seeds),
             _on_cpu(self.policy.policy),
             sync=True,
             num_collectors=self.workers,
             frames_per_batch=self.num_envs * self.num_steps,
             total_frames=sys.maxsize,  # it takes -1 for the end, unlike other collectors
-            collector_kwargs=[{"auto_register_policy_transforms": False} for _ in seeds],
+            collector_kwargs=[{"auto_register_policy_transforms": False}] * self.workers,
             remote_configs=[
                 {"num_cpus": cpus, "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, index)}
                 for index in range(self.workers)
@@ -115,13 +111,3 @@ class OnRay(WithWorkers):
 
 def _on_cpu(policy: TensorDictModuleBase) -> TensorDictModuleBase:
     return policy if all(tensor.device.type == "cpu" for tensor in policy.parameters()) else deepcopy(policy).cpu()
-
-
-def _seeded(make_env: Maker, num_envs: int, games: int, rest: int) -> EnvBase:
-    """In a Ray worker: its environment, and the generators of its process, from seeds of its own."""
-    random.seed(rest)
-    np.random.seed(rest)
-    torch.manual_seed(rest)
-    env = make_env(num_envs)
-    env.set_seed(games)
-    return env

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDictBase
 
 from dreamspi.checkpoints import CheckpointStore
+from dreamspi.collectors.local import Processes
 from dreamspi.envs.base import VectorEnv
 from dreamspi.training import Training
 from planners.agent import Agent
@@ -43,6 +46,27 @@ def test_games_begin_once_at_the_start(tmp_path: Path, monkeypatch: pytest.Monke
     training.collection.next()
     training.close()
     assert begun == [8]
+
+
+class Seeded:
+    """In the place of an environment."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+
+    def set_seed(self, seed: int) -> None:
+        self.seed, self.drawn = seed, float(torch.rand(()))
+
+
+def test_workers_share_the_copies_and_no_two_have_the_same_seeds() -> None:
+    def made(*seeds: int) -> list[Any]:
+        return [make() for make in source.makers(np.random.SeedSequence(seeds))]
+
+    source = Processes({"workers": 2}, Seeded, None, 8, 4, "cpu")  # type: ignore[arg-type]
+    found, again, others = made(1, 2), made(1, 2), made(1, 3)
+    assert [env.num_envs for env in found] == [4, 4]
+    assert [vars(env) for env in found] == [vars(env) for env in again]
+    assert len({env.seed for env in found + others}) == len({env.drawn for env in found + others}) == 4
 
 
 def test_overlapping_each_batch_is_by_the_policy_before_the_last_update(tmp_path: Path) -> None:
