@@ -9,11 +9,14 @@ import pandas as pd
 
 from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, verdict
 
+#: Arms whose differences can still be told one by one.
+MANY = 8
+
 
 def compare(
     found: Mapping[str, Interval], above: str = "above", below: str = "", short: Mapping[str, str] | None = None
 ) -> str:
-    """Sentences on the arms' intervals of one quantity.
+    """Sentences on the arms' intervals of one quantity; of more than ``MANY`` arms only where they lie.
 
     Args:
         found: the interval of each arm.
@@ -33,7 +36,9 @@ def compare(
         if others:
             beaten.setdefault(others, []).append(arm)
     sentences = [_difference(arms, word, others, enough, short) for others, arms in beaten.items()]
-    if Verdict.OPEN in verdicts.values():
+    if len(enough) > MANY:
+        sentences = [_ends(enough, short, sum(said is not Verdict.OPEN for said in verdicts.values()) // 2)]
+    elif Verdict.OPEN in verdicts.values():
         if sentences:
             sentences.append("Otherwise no difference that the data support.")
         else:
@@ -46,6 +51,17 @@ def compare(
     if nothing:
         sentences.append(f"Nothing is known of {', '.join(nothing)}.")
     return " ".join(sentences)
+
+
+def _ends(known: Mapping[str, Interval], short: Mapping[str, str], apart: int) -> str:
+    """In the place of the differences of many arms."""
+    ordered = dict(sorted(known.items(), key=lambda item: item[1].estimate, reverse=True))
+    first, last = (_told({arm: ordered[arm]}, short) for arm in (list(ordered)[0], list(ordered)[-1]))
+    pairs = len(known) * (len(known) - 1) // 2
+    return (
+        f"{len(known)} arms, from {first} down to {last}; the intervals of {apart:,} of their {pairs:,} pairs "
+        "lie apart. The tables have each arm."
+    )
 
 
 def intervals(frame: pd.DataFrame) -> dict[str, Interval]:

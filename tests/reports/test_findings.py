@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from dreamspi.reports.findings import compare, intervals
+from dreamspi.reports.findings import MANY, compare, intervals
 from dreamspi.reports.intervals import Interval
 
 LOW, ALSO_LOW, HIGH = Interval(1, 0.9, 1.1, 3), Interval(1.05, 0.95, 1.2, 3), Interval(2, 1.9, 2.1, 3)
@@ -47,6 +47,17 @@ def test_missing_seeds_stand_beside_what_is_left() -> None:
         "Nothing is known of c (0 of 5 seeds; 5 failed)."
     )
     assert "b 1.05 [0.950, 1.20] (3 of 5 seeds" in compare({"a": LOW, "b": ALSO_LOW}, short=short)
+
+
+def test_of_many_arms_not_every_difference_is_told() -> None:
+    many = {f"arm {i}": Interval(i, i - 0.7, i + 0.7, 3) for i in range(MANY + 1)}
+    said = compare(many, short={"arm 0": "(3 of 5 seeds)"}, below="below")
+    assert said == (
+        "9 arms, from arm 8 8.00 [7.30, 8.70] down to arm 0 0 [-0.700, 0.700] (3 of 5 seeds); "
+        "the intervals of 28 of their 36 pairs lie apart. The tables have each arm."
+    )
+    del many["arm 4"]
+    assert "arm 8 8.00 [7.30, 8.70] is above arm 0" in compare(many)
 
 
 def test_nothing_to_compare() -> None:
