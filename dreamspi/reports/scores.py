@@ -60,7 +60,7 @@ def measures(results: Results) -> list[str]:
         where = "Anywhere else" if results.exact else "Everywhere"
         told.append(f"{where} it is the mean raw return of the last {RECENT_GAMES} whole games of a training.")
     for env in others:
-        if (share := max(map(_shared, results.of(env)))) > LONG:
+        if (share := max(map(_share, results.of(env)))) > LONG:
             told.append(
                 f"{env}: those games take up to {min(share, 1):.0%} of a training, so that a score is of policies that "
                 "were still learning. `dreamspi evaluate` tells the final one's."
@@ -74,7 +74,7 @@ def measures(results: Results) -> list[str]:
     return told
 
 
-def _shared(run: Result) -> float:
+def _share(run: Result) -> float:
     """The share of a training's steps in which the games of its score were played; 0 where none ended."""
     length = run.curves.get("train/length", pd.Series(dtype=float)).dropna()
     games = max(RECENT_GAMES, int(run.settings.get("num_envs", 1)))  # all copies' games go on at once
