@@ -28,23 +28,7 @@ def compare(
     known = {arm: interval for arm, interval in found.items() if interval.n}
     few = {arm: i for arm, i in known.items() if i.n < FEWEST_SEEDS or not i.is_known}
     enough = {arm: i for arm, i in known.items() if arm not in few}
-    wanted, word = (Verdict.LOWER, below) if below else (Verdict.HIGHER, above)
-    verdicts = {(a, b): verdict(enough[a], enough[b]) for a, b in itertools.permutations(enough, 2)}
-    beaten: dict[tuple[str, ...], list[str]] = {}
-    for arm in enough:
-        others = tuple(other for other in enough if verdicts.get((arm, other)) is wanted)
-        if others:
-            beaten.setdefault(others, []).append(arm)
-    sentences = [_difference(arms, word, others, enough, short) for others, arms in beaten.items()]
-    if len(enough) > MANY:
-        sentences = [_ends(enough, short, sum(said is not Verdict.OPEN for said in verdicts.values()) // 2)]
-    elif Verdict.OPEN in verdicts.values():
-        if sentences:
-            sentences.append("Otherwise no difference that the data support.")
-        else:
-            sentences.append(f"No difference that the data support: {_told(enough, short)}.")
-    elif len(enough) == 1:
-        sentences.append(f"{_told(enough, short)}.")
+    sentences = [_ends(enough, short)] if len(enough) > MANY else _differences(enough, above, below, short)
     if few:
         sentences.append(f"Fewer than {FEWEST_SEEDS} seeds, so nothing is called a difference: {_told(few, short)}.")
     nothing = [f"{arm} {text}" for arm, text in short.items() if arm not in known]
@@ -53,13 +37,34 @@ def compare(
     return " ".join(sentences)
 
 
-def _ends(known: Mapping[str, Interval], short: Mapping[str, str], apart: int) -> str:
+def _differences(known: Mapping[str, Interval], above: str, below: str, short: Mapping[str, str]) -> list[str]:
+    """Each difference of a few arms, and whether there are pairs without one."""
+    wanted, word = (Verdict.LOWER, below) if below else (Verdict.HIGHER, above)
+    verdicts = {(a, b): verdict(known[a], known[b]) for a, b in itertools.permutations(known, 2)}
+    beaten: dict[tuple[str, ...], list[str]] = {}
+    for arm in known:
+        others = tuple(other for other in known if verdicts.get((arm, other)) is wanted)
+        if others:
+            beaten.setdefault(others, []).append(arm)
+    sentences = [_difference(arms, word, others, known, short) for others, arms in beaten.items()]
+    if Verdict.OPEN in verdicts.values():
+        if sentences:
+            sentences.append("Otherwise no difference that the data support.")
+        else:
+            sentences.append(f"No difference that the data support: {_told(known, short)}.")
+    elif len(known) == 1:
+        sentences.append(f"{_told(known, short)}.")
+    return sentences
+
+
+def _ends(known: Mapping[str, Interval], short: Mapping[str, str]) -> str:
     """In the place of the differences of many arms."""
-    ordered = dict(sorted(known.items(), key=lambda item: item[1].estimate, reverse=True))
-    first, last = (_told({arm: ordered[arm]}, short) for arm in (list(ordered)[0], list(ordered)[-1]))
-    pairs = len(known) * (len(known) - 1) // 2
+    ordered = sorted(known, key=lambda arm: known[arm].estimate, reverse=True)
+    first, last = (_told({arm: known[arm]}, short) for arm in (ordered[0], ordered[-1]))
+    verdicts = [verdict(a, b) for a, b in itertools.combinations(known.values(), 2)]
+    apart = sum(said is not Verdict.OPEN for said in verdicts)
     return (
-        f"{len(known)} arms, from {first} down to {last}; the intervals of {apart:,} of their {pairs:,} pairs "
+        f"{len(known)} arms, from {first} down to {last}; the intervals of {apart:,} of their {len(verdicts):,} pairs "
         "lie apart. The tables have each arm."
     )
 

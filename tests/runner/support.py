@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[2]
 #: How a subprocess is started as a user would.
 COMMAND = [sys.executable, "-m", "dreamspi"]
 
+#: A recurrent model that is built in no time.
+RSSM = ("world_model=rssm", "world_model.deterministic=16", "world_model.hidden=32")
+
 _RUN = {
     "world_model": "deterministic",
     "logger": "none",
@@ -185,3 +188,9 @@ def assert_same_run(mine: Path, theirs: Path) -> None:
     assert rows(mine) == rows(theirs)
     assert len(rows(mine)) > 0
     assert_same_bits(last_states(mine), last_states(theirs))
+
+
+def assert_resumes_as(run: Path, uninterrupted: Path) -> None:
+    """It goes on to its end, which is the same as that of one that was never interrupted."""
+    assert resume(run) == 0
+    assert_same_run(run, uninterrupted)

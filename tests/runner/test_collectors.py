@@ -18,7 +18,7 @@ from dreamspi.envs.base import VectorEnv
 from dreamspi.training import Training
 from planners.agent import Agent
 from tests.runner.interrupted import CASES
-from tests.runner.support import assert_same_run, configured, last_states, resume, rows, trained
+from tests.runner.support import assert_resumes_as, configured, last_states, rows, trained
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -140,5 +140,4 @@ def test_worker_processes(tmp_path: Path, backend: str) -> None:
     run = Path(shutil.copytree(first, tmp_path / "run"))
     CheckpointStore(run / "checkpoints", keep=1, best_metric="return").paths()[0].unlink()
     assert (last_states(run)["info"]["iteration"], last_states(run)["info"]["barrier"]) == (3, 3)
-    assert resume(run) == 0
-    assert_same_run(run, first)
+    assert_resumes_as(run, first)

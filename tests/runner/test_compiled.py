@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dreamspi.training import Training
-from tests.runner.support import configured
+from tests.runner.support import RSSM, configured
 
 
 def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.Tensor]]:
@@ -25,7 +25,6 @@ def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.
 
 
 SLOW = pytest.mark.slow
-RSSM = ("world_model=rssm", "world_model.deterministic=16", "world_model.hidden=32")
 
 
 @pytest.mark.parametrize(

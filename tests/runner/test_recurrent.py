@@ -10,9 +10,9 @@ from tensordict import TensorDictBase
 
 from dreamspi.cli import main
 from dreamspi.training import Training
-from tests.runner.support import configured, dreams, tiny
+from tests.runner.support import RSSM, configured, dreams, tiny
 
-SMALL = ["world_model=rssm", "world_model.deterministic=16", "world_model.hidden=32", "env.max_steps=5"]
+SMALL = [*RSSM, "env.max_steps=5"]
 
 
 def batches(training: Training, count: int) -> list[TensorDictBase]:

@@ -18,6 +18,7 @@ from dreamspi.training import Training
 from planners.planner import Planner
 from tests.runner.interrupted import CASES, PACES, Killed, References, at, kill, kill_before
 from tests.runner.support import (
+    assert_resumes_as,
     assert_same_run,
     configured,
     files_of,
@@ -44,8 +45,7 @@ def test_killed_and_resumed_is_never_interrupted(
         left = last_states(run)
         assert (left["info"]["iteration"], left["info"]["barrier"]) == (6, 4)
         assert left["recording"]["actions"].shape[0] == 2
-    assert resume(run) == 0
-    assert_same_run(run, reference(case))
+    assert_resumes_as(run, reference(case))
     assert last_states(run)["info"]["scores"]["games"] > 0, "a test of games must see some end"
 
 
@@ -83,8 +83,7 @@ def test_killed_at_any_moment_of_an_iteration(
     run = tmp_path / "run"
     start = configured(run, *CASES["maze-dreamspi"], **PACES)
     kill(lambda: train(start), monkeypatch, cls, method, at(call), after)
-    assert resume(run) == 0
-    assert_same_run(run, reference("maze-dreamspi"))
+    assert_resumes_as(run, reference("maze-dreamspi"))
     assert (run / "summary.json").is_file()
 
 
@@ -106,8 +105,7 @@ def test_killed_while_a_checkpoint_is_written(
         train(configured(run, *CASES["maze-deepspi"], **PACES))
     names = {path.name for path in (run / "checkpoints").iterdir()}
     assert names == {"checkpoint-000000000096.torchrl", ".checkpoint-000000000192.torchrl.new"}
-    assert resume(run) == 0
-    assert_same_run(run, reference("maze-deepspi"))
+    assert_resumes_as(run, reference("maze-deepspi"))
     assert not [path for path in (run / "checkpoints").iterdir() if path.name.startswith(".")]
 
 
@@ -116,8 +114,7 @@ def test_killed_while_a_row_is_written(reference: References, tmp_path: Path, mo
     kill_before(8, lambda: train(configured(run, *CASES["maze-deepspi"], **PACES)), monkeypatch)
     whole = (run / "metrics.csv").read_bytes()
     (run / "metrics.csv").write_bytes(whole[:-40])
-    assert resume(run) == 0
-    assert_same_run(run, reference("maze-deepspi"))
+    assert_resumes_as(run, reference("maze-deepspi"))
 
 
 def test_killed_twice(reference: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +124,7 @@ def test_killed_twice(reference: References, tmp_path: Path, monkeypatch: pytest
     kill_before(7, lambda: resume(run), monkeypatch)
     assert last_states(run)["info"]["iteration"] == 6
     kill(lambda: resume(run), monkeypatch, Collection, "next", at(2), after=True)
-    assert resume(run) == 0
-    assert_same_run(run, reference("maze-hybrid"))
+    assert_resumes_as(run, reference("maze-hybrid"))
 
 
 def test_a_damaged_checkpoint_is_skipped(
@@ -142,8 +138,7 @@ def test_a_damaged_checkpoint_is_skipped(
     newest.write_bytes(content)
     before = newest.with_name("checkpoint-000000000096.torchrl")
     with pytest.warns(UserWarning, match=f"{newest}.*It is skipped, {before} is used instead"):
-        assert resume(run) == 0
-    assert_same_run(run, reference("maze-dreamspi"))
+        assert_resumes_as(run, reference("maze-dreamspi"))
 
 
 def forbidden(*_: Any, **__: Any) -> None:
@@ -198,8 +193,7 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged(reference: References, 
     run = Path(shutil.copytree(reference("maze-deepspi"), tmp_path / "run"))
     (run / "checkpoints" / "checkpoint-000000000416.torchrl").write_bytes(b"")
     with pytest.warns(UserWarning, match="000416.torchrl: damaged: .* is used instead"):
-        assert resume(run) == 0
-    assert_same_run(run, reference("maze-deepspi"))
+        assert_resumes_as(run, reference("maze-deepspi"))
 
 
 def test_a_run_directory_may_move(reference: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

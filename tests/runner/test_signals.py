@@ -17,6 +17,7 @@ from dreamspi.training import Training
 from tests.runner.interrupted import CASES, PACES, References, at, kill_before
 from tests.runner.support import (
     COMMAND,
+    assert_resumes_as,
     assert_same_run,
     configured,
     files_of,
@@ -73,8 +74,7 @@ def test_a_signal_during_a_replay(
     out = capsys.readouterr().out
     assert "replaying 64 steps" in out and f"stopped; go on with: dreamspi train resume={run}" in out
     assert files_of(run / "checkpoints") == before
-    assert resume(run) == 0
-    assert_same_run(run, reference("maze-deepspi"))
+    assert_resumes_as(run, reference("maze-deepspi"))
 
 
 @SIGNALS
@@ -87,8 +87,7 @@ def test_a_signal_during_an_iteration(
     assert signalled(lambda: train(start), number, monkeypatch, Training, "iterate", at(5)) == (code, 1)
     assert last_states(run)["info"]["iteration"] == 5
     assert not (run / "summary.json").exists()
-    assert resume(run) == 0
-    assert_same_run(run, reference("maze-deepspi"))
+    assert_resumes_as(run, reference("maze-deepspi"))
 
 
 def test_a_signal_before_the_first_iteration(
@@ -98,8 +97,7 @@ def test_a_signal_before_the_first_iteration(
     start = configured(run, *CASES["maze-deepspi"], **PACES)
     assert signalled(lambda: train(start), signal.SIGTERM, monkeypatch, Training, "start", at(1)) == (143, 1)
     assert files_of(run / "checkpoints") == {}
-    assert resume(run) == 0
-    assert_same_run(run, reference("maze-deepspi"))
+    assert_resumes_as(run, reference("maze-deepspi"))
 
 
 # ------------------------------------------------------------------ real processes
@@ -148,5 +146,4 @@ def test_a_signal_saves_and_leaves(number: int, code: int, long_reference: Path,
     left = last_states(run)["info"]
     assert left["step"] < LONG["iterations"] * 32
     assert left["step"] >= int(rows(run)[-1]["env_steps"]), "nothing that was trained is lost"
-    assert resume(run) == 0
-    assert_same_run(run, long_reference)
+    assert_resumes_as(run, long_reference)
