@@ -183,14 +183,19 @@ def linear_per_sample(features: Tensor, weight: Tensor, bias: Tensor, choice: Te
 
 
 class LipschitzConv2d(_Normalized):
-    """A 2x2 convolution, stride 1, zero-padded at the right and lower edge, with operator norm at most 1.
+    """A 2x2 convolution, stride 1, with operator norm at most 1, zero-padded at the right and lower edge, or, with
+    ``before``, at the left and upper one.
 
     ``[B, in, H, W] -> [B, out, H, W]`` for the ``H x W`` it was built for.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, height: int, width: int, kernel: int = 2) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, height: int, width: int, kernel: int = 2, before: bool = False
+    ) -> None:
         super().__init__()
         self.size = (height, width)
+        extra = kernel - 1
+        self.zeros = (extra, 0, extra, 0) if before else (0, extra, 0, extra)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         nn.init.orthogonal_(self.weight)
@@ -202,8 +207,7 @@ class LipschitzConv2d(_Normalized):
     def forward(self, maps: Tensor) -> Tensor:
         """Applies the layer."""
         assert maps.shape[-2:] == self.size, (maps.shape, self.size)
-        extra = self.weight.shape[-1] - 1
-        return F.conv2d(F.pad(maps, (0, extra, 0, extra)), self.normalized(), self.bias)
+        return F.conv2d(F.pad(maps, self.zeros), self.normalized(), self.bias)
 
 
 class GroupSort2(nn.Module):

@@ -75,13 +75,17 @@ class ExactTrunk(Trunk):
 
 
 class _Conv2x2(nn.Conv2d):
-    """A 2x2 convolution that keeps the map's size: zeros at the right and lower edge."""
+    """A 2x2 convolution that keeps the map's size: zeros at the right and lower edge, or at the left and upper one.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    A cell sees its neighbors on the side of the zeros, so that two in a row with zeros on different sides see all
+    around it."""
+
+    def __init__(self, in_channels: int, out_channels: int, before: bool) -> None:
         super().__init__(in_channels, out_channels, 2)
+        self.zeros = (1, 0, 1, 0) if before else (0, 1, 0, 1)
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(F.pad(input, (0, 1, 0, 1)))
+        return super().forward(F.pad(input, self.zeros))
 
 
 class _Heads(nn.Module):
@@ -170,8 +174,8 @@ class PlainNetwork(Network):
         widths = [hidden, hidden] if isinstance(hidden, int) else list(hidden)
         maps = _is_map(latent_shape)
         features = latent_shape[0] if maps else math.prod(latent_shape)
-        layer = _Conv2x2 if maps else nn.Linear
-        layers = [layer(n, m) for n, m in zip([features, *widths[:-1]], widths, strict=True)]
+        sizes = enumerate(zip([features, *widths[:-1]], widths, strict=True))
+        layers = [_Conv2x2(n, m, before=i % 2 == 1) if maps else nn.Linear(n, m) for i, (n, m) in sizes]
         self.trunk = Trunk(layers, nn.SiLU(), num_actions, widths[0])
         self.heads = _Heads(widths[-1], self.num_heads, features)
 
@@ -227,6 +231,8 @@ class LipschitzNetwork(Network):
 
     lipschitz = 1.0
     shares_type: type[LearnedShares] | type[HalfShares] = LearnedShares
+    #: Whether on maps each cell sees all around it, and not only below and to its right.
+    all_around = True
 
     def __init__(
         self,
@@ -244,7 +250,8 @@ class LipschitzNetwork(Network):
         layers: list[nn.Module]
         if maps:
             size = (latent_shape[1], latent_shape[2])
-            layers = [LipschitzConv2d(features, hidden, *size), LipschitzConv2d(hidden, hidden, *size)]
+            second = LipschitzConv2d(hidden, hidden, *size, before=self.all_around)
+            layers = [LipschitzConv2d(features, hidden, *size), second]
         else:
             layers = [LipschitzLinear(features, hidden), LipschitzLinear(hidden, hidden)]
         self.trunk = ExactTrunk(layers, GroupSort2(dim=1), num_actions, hidden)
@@ -285,6 +292,7 @@ class LipschitzNetwork(Network):
 
 
 class PaperLipschitzNetwork(LipschitzNetwork):
-    """The paper's 1-Lipschitz network: mean and scale halved (``HalfShares``)."""
+    """The paper's 1-Lipschitz network: mean and scale halved (``HalfShares``), zeros at the right and lower edge."""
 
     shares_type = HalfShares
+    all_around = False

@@ -79,11 +79,12 @@ def test_normalized_layers_have_norm_one_not_its_square():
             assert 0.95 <= true_norm(weight) <= 1
 
 
+@pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize(("height", "width", "kernel"), [(7, 7, 2), (3, 5, 2), (4, 4, 3), (1, 1, 2)])
-def test_convolution_against_the_true_operator(height, width, kernel):
+def test_convolution_against_the_true_operator(height, width, kernel, before):
     for seed in range(4):
         torch.manual_seed(seed)
-        layer = LipschitzConv2d(6, 4, height, width, kernel)
+        layer = LipschitzConv2d(6, 4, height, width, kernel, before)
         with torch.no_grad():
             layer.weight.normal_(std=2.0)
             layer.bias.normal_()
