@@ -36,6 +36,7 @@ def make(agent: Agent, **keys: object) -> Dream:
         "pessimism": 0.0,
         "beta": Schedule(final=1.0),
         "value": 0.5,
+        "real_value": 0.5,
         "entropy": 0.01,
         "optimizers": {"heads": Adam(roles=("heads",), lr=1e-2)},
     } | keys
@@ -50,7 +51,8 @@ def starts(agent: Agent, count: int = 32) -> Tensor:
 
 def run(dream: Dream, agent: Agent) -> dict[str, float]:
     start = starts(agent)
-    return dream.run(start, Behavior(copy.deepcopy(agent.heads), agent.heads(start).logits.detach()), 0.0)
+    behavior = Behavior(copy.deepcopy(agent.heads), agent.heads(start).logits.detach())
+    return dream.run(start, torch.zeros(32), behavior, 0.0)
 
 
 def test_a_dream_moves_the_heads_and_nothing_else(agent: Agent) -> None:
@@ -92,7 +94,7 @@ def test_pessimism_pays_for_uncertainty_by_hand() -> None:
         torch.manual_seed(3)
         dream = make(agent, pessimism=pessimism)
         dream.lmbda = 1.0
-        advantages.append(dream.dream(start, agent.heads))
+        advantages.append(dream.dream(start, torch.zeros(20), agent.heads))
     doubted = advantages[0]["next", "uncertainty"].squeeze(-1)
     torch.testing.assert_close(doubted, advantages[0]["latent"][..., 0].abs())
     expected = sum(2.0 * 0.9**t * doubted[:, t] for t in range(4))
@@ -106,13 +108,13 @@ def test_pessimism_pays_for_uncertainty_by_hand() -> None:
 def test_what_comes_after_the_end_changes_no_loss() -> None:
     torch.manual_seed(0)
     agent = Agent(LinearModel(ends=0.4), hidden=8)
-    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
+    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
     dead = dream["alive"] == 0
     assert dead.any()
     spoilt = dream.clone()
     for key in ("advantage", "value_target", "latent"):
         spoilt[key][dead] = 1e3
-    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.01)
+    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.5, 0.01)
     for key in ("loss_objective", "loss_value", "loss_entropy"):
         torch.testing.assert_close(loss(dream)[key], loss(spoilt)[key])
 
@@ -120,7 +122,7 @@ def test_what_comes_after_the_end_changes_no_loss() -> None:
 def test_advantages_of_a_dream_by_hand() -> None:
     torch.manual_seed(0)
     agent = Agent(LinearModel(ends=0.3), hidden=8)
-    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
+    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
     after, alive = dream["next"], dream["alive"]
     for m in range(32):
         running = 0.0
@@ -152,7 +154,7 @@ def test_expected_ends_are_the_mean_of_sampled_ones() -> None:
 def test_advantages_with_expected_ends_by_hand() -> None:
     torch.manual_seed(0)
     agent = Agent(LinearModel(ends=0.3), hidden=8)
-    dream = make(agent, ends="expected").dream(starts(agent), copy.deepcopy(agent.heads))
+    dream = make(agent, ends="expected").dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
     after = dream["next"]
     running = torch.zeros(32)
     for h in reversed(range(4)):
@@ -164,11 +166,11 @@ def test_advantages_with_expected_ends_by_hand() -> None:
 
 def test_the_interval_is_that_of_the_reference_policy(agent: Agent) -> None:
     """Against the reference the clip acts at [2 - C, C], whoever dreamt."""
-    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads)).reshape(-1)
+    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads)).reshape(-1)
     pi = log_prob_of(agent.heads(dream["latent"]).logits, dream["action"]).detach()
     dream["reference_log_prob"] = pi - 0.3  # the policy already is at a ratio of exp(0.3) = 1.35 to the reference
     dream["advantage"] = torch.where(torch.arange(len(dream)) % 2 == 0, 1.0, -1.0).unsqueeze(-1)
-    objective = DreamLoss(agent.heads, CLIP, Reward(), 0.0, 0.0)(dream)["loss_objective"]
+    objective = DreamLoss(agent.heads, CLIP, Reward(), 0.0, 0.0, 0.0)(dream)["loss_objective"]
     gradient = torch.autograd.grad(objective, agent.heads.actor.weight)[0]
     only_bad = dream.clone()
     only_bad["advantage"] = dream["advantage"].clamp_max(0.0)
@@ -217,9 +219,37 @@ def test_wrong_settings(agent: Agent, keys: dict, message: str) -> None:
 
 
 def test_the_loss_tells_what_it_reads_and_returns(agent: Agent) -> None:
-    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.01)
-    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
+    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.5, 0.01)
+    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
     assert set(loss(dream.select(*loss.in_keys)).keys()) == set(loss.out_keys)
+
+
+def test_the_critic_learns_real_returns_where_dreams_start(agent: Agent) -> None:
+    """By hand, on the first step of each dream alone, and with the gradient of the critic only."""
+    start, real_return = starts(agent), torch.randn(32)
+    dream = make(agent).dream(start, real_return, None)
+    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.0, 3.0, 0.0)(dream.reshape(-1))["loss_real_value"]
+    expected = 3.0 * (agent.heads(start).value - real_return).square().mean()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert agent.heads.critic.weight.grad.abs().sum() > 0.0 and agent.heads.actor.weight.grad is None
+    torch.testing.assert_close(
+        DreamLoss(agent.heads, CLIP, Reward(), 0.0, 3.0, 0.0)(dream[:, 1:].reshape(-1))["loss_real_value"],
+        torch.tensor(0.0),
+    )
+
+
+def test_real_returns_correct_a_critic_that_dreams_mislead(agent: Agent) -> None:
+    """In the dream nothing pays; in truth every state is worth 2."""
+    start, real_return = starts(agent), torch.full((32,), 2.0)
+    errors = {}
+    for weight in (0.0, 5.0):
+        twin = copy.deepcopy(agent)
+        dreamer = make(twin, real_value=weight, epochs=20)
+        behavior = Behavior(copy.deepcopy(twin.heads), twin.heads(start).logits.detach())
+        dreamer.run(start, real_return, behavior, 0.0)
+        errors[weight] = (twin.heads(start).value - real_return).abs().mean().item()
+    assert errors[5.0] < 0.5 < errors[0.0]
 
 
 def test_heads_that_have_not_moved_are_not_asked_twice(agent: Agent) -> None:
@@ -229,7 +259,7 @@ def test_heads_that_have_not_moved_are_not_asked_twice(agent: Agent) -> None:
         behavior = Behavior(copy.deepcopy(dreamer.heads), dreamer.heads(start).logits.detach(), moved_since)
         behavior.heads.register_forward_hook(lambda *_, since=moved_since: asked_times.append(since))
         torch.manual_seed(0)
-        make(dreamer, repeats=2).run(start, behavior, 0.0)
+        make(dreamer, repeats=2).run(start, torch.zeros(32), behavior, 0.0)
     assert asked_times == [True, True, False]
     for asked, skipped in zip(agent.heads.parameters(), twin.heads.parameters(), strict=True):
         torch.testing.assert_close(skipped, asked)
