@@ -6,7 +6,7 @@ absorbing: what comes after its end has no weight (``alive``) and contributes no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from planners.agent import Agent
 from planners.guards import Neighborhood
 from planners.heads import Heads, entropy, log_prob_of
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
+from planners.real_returns import RealValueLoss, real_returns
 from planners.schedules import Schedule
 from planners.value_scale import ValueScale
 from world_models.contract import WorldModel
@@ -102,32 +103,19 @@ class DreamLoss(LossModule):
     policy: ``ratio = pi / pi_dreamt`` is clipped to ``[2 - C, C] * pi_reference / pi_dreamt``, so that the step
     away from the reference is bounded as a whole, however many dreams it took.
 
-    The critic learns the dreamt lambda-returns and, where a dream starts, which is in a real state, the real one
-    beside it (as DreamerV3's critic does on replayed states, Hafner et al. 2023): a model that errs cannot lead it
-    astray for long.
-
     Reads ``in_keys``, returns the scalars ``out_keys``.
     """
 
-    in_keys = [
-        *("latent", "action", "action_log_prob", "reference_log_prob", "advantage", "value_target", "alive"),
-        *("real", "real_return"),
-    ]
-    out_keys = ["loss_objective", "loss_value", "loss_real_value", "loss_entropy", "entropy"]
+    in_keys = ["latent", "action", "action_log_prob", "reference_log_prob", "advantage", "value_target", "alive"]
+    out_keys = ["loss_objective", "loss_value", "loss_entropy", "entropy"]
 
     def __init__(
-        self,
-        heads: Heads,
-        neighborhood: Neighborhood,
-        value_scale: ValueScale,
-        value: float,
-        real_value: float,
-        entropy: float,
+        self, heads: Heads, neighborhood: Neighborhood, value_scale: ValueScale, value: float, entropy: float
     ) -> None:
         super().__init__()
         self.heads, self.surrogate = heads, neighborhood.surrogate
         self.lower, self.upper = neighborhood.interval
-        self.value_scale, self.value, self.real_value, self.entropy = value_scale, value, real_value, entropy
+        self.value_scale, self.value, self.entropy = value_scale, value, entropy
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
@@ -142,16 +130,11 @@ class DreamLoss(LossModule):
         utility = (advantage - mean) / (deviation + 1e-8)
         objective = self.surrogate(ratio, utility, self.lower * shift, self.upper * shift)
         error = (value - tensordict["value_target"].squeeze(-1)).square()
-        real = tensordict["real"]
-        real = real / real.sum().clamp_min(1.0)
-        real_error = (value - tensordict["real_return"]).square()
-        unit = self.value_scale.square
         spread = (weight * entropy(logits)).sum()
         return TensorDict(
             {
                 "loss_objective": -(weight * objective).sum(),
-                "loss_value": self.value / unit * (weight * error).sum(),
-                "loss_real_value": self.real_value / unit * (real * real_error).sum(),
+                "loss_value": self.value / self.value_scale.square * (weight * error).sum(),
                 "loss_entropy": -self.entropy * spread,
                 "entropy": spread.detach(),
             }
@@ -192,7 +175,7 @@ class Dream:
         pessimism: reward that a unit of the model's own uncertainty costs in the dream (MOPO, Yu et al. 2020).
         beta: weight of the dream over training; it scales the learning rate.
         value: weight of the squared error of the critic.
-        real_value: weight of its squared error to the real returns, in the states where dreams start.
+        real_value: weight of its squared error to real returns; with 0 it learns in the dream alone, as in the paper.
         entropy: weight of the entropy bonus.
     """
 
@@ -221,8 +204,9 @@ class Dream:
             raise no_such("policy", "planner.dream.bound", bound, BOUNDS)
         if ends not in ENDS:
             raise no_such("way to end", "planner.dream.ends", ends, ENDS)
-        if pessimism < 0:
-            raise ValueError(f"planner.dream.pessimism={pessimism}: at least 0")
+        for key, number in (("pessimism", pessimism), ("real_value", real_value)):
+            if number < 0:
+                raise ValueError(f"planner.dream.{key}={number}: at least 0")
         at_least_one("dream", horizon=horizon, repeats=repeats, epochs=epochs, minibatches=minibatches)
         if (batch_shape[0] * batch_shape[1] * horizon) % minibatches:
             raise ValueError(
@@ -234,14 +218,15 @@ class Dream:
         self.ends, self.bound, self.pessimism, self.beta = ends, bound, pessimism, beta
         self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
         self.imagine = imagine
-        self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, real_value, entropy)
+        self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, entropy)
+        self.real_loss = RealValueLoss(agent.heads, value_scale, real_value)
         self.optimizers = Optimizers(agent, optimizers, "dream")
         if not self.optimizers.roles <= {"heads"}:
             raise ValueError("planner.dream.optimizers: a dream trains the role heads only")
 
-    def run(self, start: Tensor, real_return: Tensor, behavior: Behavior, progress: float) -> dict[str, float]:
-        """Dreams from the latents ``[M, *latent_shape]`` of real states with lambda-returns ``[M]``, and updates the
-        heads; returns means under ``dream/``."""
+    def run(self, start: Tensor, batch: TensorDictBase, behavior: Behavior, progress: float) -> dict[str, float]:
+        """Dreams from the latents ``[M, *latent_shape]`` of the states of a batch ``[N, T]``, and updates the heads;
+        returns means under ``dream/``."""
         beta = self.beta(progress)
         if beta == 0.0:
             return {"dream/beta": 0.0, "dream/steps": 0.0}
@@ -251,13 +236,12 @@ class Dream:
             policy, behavior.logits if self.bound == "behavior" else policy(), self.optimizers
         )
         mean = Mean()
+        real = real_returns(self.agent.world_model, start, batch, self.gamma) if self.real_loss.weight else None
         for repeat in range(self.repeats):
             apart = self.bound == "behavior" and (behavior.moved or repeat > 0)
-            dream = self.dream(start, real_return, behavior.heads if apart else None)
-            learnt_from = dream.select(*self.loss.in_keys)
+            dream = self.dream(start, behavior.heads if apart else None)
             with self.optimizers.training():
-                for indices in shuffled(dream.numel(), self.minibatches, self.epochs):
-                    losses = self.loss(learnt_from[indices // self.horizon, indices % self.horizon])
+                for losses in self.losses(dream.select(*self.loss.in_keys), real):
                     self.optimizers.step(losses)
                     mean.add(losses)
                     if not (inside := watch.step()):
@@ -268,10 +252,21 @@ class Dream:
         kept = {f"dream/{key}": value for key, value in watch.close().items()}
         return mean.result("dream") | summary(dream) | kept | {"dream/beta": beta, "dream/steps": float(self.steps)}
 
+    def losses(self, dream: TensorDictBase, real: TensorDictBase | None) -> Iterator[TensorDictBase]:
+        """Those of each minibatch in turn, as its update is reached. A pass goes through the dream ``[M, H]`` and the
+        real returns beside it, ``[K]``."""
+        beside = shuffled(0 if real is None else len(real), self.minibatches, self.epochs)
+        for indices, others in zip(shuffled(dream.numel(), self.minibatches, self.epochs), beside, strict=True):
+            losses = self.loss(dream[indices // self.horizon, indices % self.horizon])
+            if real is not None:
+                losses.update(self.real_loss(real[others]))
+            yield losses
+
     def compile(self) -> None:
         """From now on dreams and their losses are compiled, each when it is first needed."""
         self.imagine = torch.compile(imagine)
         self.loss.compile()
+        self.real_loss.compile()
 
     @torch.no_grad()
     def latent_policy(self, latent: Tensor) -> Tensor:
@@ -279,9 +274,9 @@ class Dream:
         return self.agent.heads(latent).logits
 
     @torch.no_grad()
-    def dream(self, start: Tensor, real_return: Tensor, reference: Heads | None) -> TensorDict:
-        """One dream ``[M, H]`` with its advantages, the real returns of its first, ``real`` states, and the
-        log-probabilities of the reference policy, by default of the policy that dreams."""
+    def dream(self, start: Tensor, reference: Heads | None) -> TensorDict:
+        """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy, by default of the
+        policy that dreams."""
         chunks = start.split(max(CHUNK // start[0].numel(), 1))
         walk = partial(self.imagine, self.agent.world_model, self.agent.heads, horizon=self.horizon, ends=self.ends)
         # Next latents are next steps' latents but for the last, and nothing here reads them: wide ones cost a copy.
@@ -296,9 +291,6 @@ class Dream:
             after["done"],
             after["terminated"],
         )
-        dream["real_return"] = real_return.unsqueeze(1).expand(dream.shape)
-        dream["real"] = torch.zeros_like(dream["alive"])
-        dream["real"][:, 0] = 1.0
         log_prob = dream["action_log_prob"]
         if reference is not None:
             log_prob = log_prob_of(reference(dream["latent"]).logits, dream["action"])

@@ -157,7 +157,7 @@ class Optimizers:
 def shuffled(count: int, minibatches: int, epochs: int) -> Iterator[Tensor]:
     """Indices of minibatches: in each epoch all of ``count`` once, in a new random order."""
     for _ in range(epochs):
-        yield from torch.randperm(count).chunk(minibatches)
+        yield from torch.randperm(count).tensor_split(minibatches)
 
 
 def loss_keys(losses: TensorDictBase) -> list[str]:

@@ -201,7 +201,7 @@ class Planner:
         if self.dream is not None:
             self.start_heads.load_state_dict(self.agent.heads.state_dict())
             gathered = Behavior(self.behavior_heads, behavior, stale or "heads" in self.ground.optimizers.roles)
-            metrics |= self.dream.run(latent, batch["value_target"].flatten(), gathered, progress)
+            metrics |= self.dream.run(latent, batch, gathered, progress)
             dreamt = self._log_policy(latent)
             metrics |= self._measured("dream", grounded, dreamt)
         return metrics | self._measured("neighborhood", behavior, dreamt)

@@ -27,6 +27,7 @@ def build(work: Work) -> Contender:
                 f"planner.hidden={HEADS}",
                 f"planner.dream.horizon={work.horizon}",
                 "planner.ground.rehearsal=null",
+                "planner.dream.real_value=0",
             ]
         )
     )
@@ -34,16 +35,15 @@ def build(work: Work) -> Contender:
     batch = training.collection.next()
     planner, model = training.planner, training.planner.agent.world_model
     start = model.latents(batch).flatten(0, 1).detach()
-    real_return = batch["state_value"].flatten()  # of no matter: what is measured is the time
     behavior = Behavior(planner.behavior_heads, batch["logits"].flatten(0, 1), moved=False)
     training.close()
 
     def whole() -> None:
         planner.behavior_heads.load_state_dict(planner.agent.heads.state_dict())  # as at the start of an iteration
-        planner.dream.run(start, real_return, behavior, 0.0)
+        planner.dream.run(start, batch, behavior, 0.0)
 
     def imagine() -> None:
-        planner.dream.dream(start, real_return, None)
+        planner.dream.dream(start, None)
 
     evaluated = (model.encoder.cell, model.network, model.reward_head, model.termination_head, planner.agent.heads)
     parameters = count(p for part in evaluated for p in part.parameters())

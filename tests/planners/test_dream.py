@@ -49,10 +49,17 @@ def starts(agent: Agent, count: int = 32) -> Tensor:
         return agent.world_model.encode(torch.randn(count, 3))
 
 
-def run(dream: Dream, agent: Agent) -> dict[str, float]:
+def lived(target: float = 0.0) -> TensorDict:
+    """What dreams read of a batch ``[4, 8]``, every lambda-return ``target``."""
+    after = {"reward": torch.zeros(4, 8, 1), "terminated": torch.zeros(4, 8, 1, dtype=torch.bool)}
+    here = {"action": torch.zeros(4, 8, dtype=torch.long), "value_target": torch.full((4, 8, 1), target)}
+    return TensorDict(here | {"next": after}, (4, 8))
+
+
+def run(dream: Dream, agent: Agent, target: float = 0.0) -> dict[str, float]:
     start = starts(agent)
     behavior = Behavior(copy.deepcopy(agent.heads), agent.heads(start).logits.detach())
-    return dream.run(start, torch.zeros(32), behavior, 0.0)
+    return dream.run(start, lived(target), behavior, 0.0)
 
 
 def test_a_dream_moves_the_heads_and_nothing_else(agent: Agent) -> None:
@@ -94,7 +101,7 @@ def test_pessimism_pays_for_uncertainty_by_hand() -> None:
         torch.manual_seed(3)
         dream = make(agent, pessimism=pessimism)
         dream.lmbda = 1.0
-        advantages.append(dream.dream(start, torch.zeros(20), agent.heads))
+        advantages.append(dream.dream(start, agent.heads))
     doubted = advantages[0]["next", "uncertainty"].squeeze(-1)
     torch.testing.assert_close(doubted, advantages[0]["latent"][..., 0].abs())
     expected = sum(2.0 * 0.9**t * doubted[:, t] for t in range(4))
@@ -108,13 +115,13 @@ def test_pessimism_pays_for_uncertainty_by_hand() -> None:
 def test_what_comes_after_the_end_changes_no_loss() -> None:
     torch.manual_seed(0)
     agent = Agent(LinearModel(ends=0.4), hidden=8)
-    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
     dead = dream["alive"] == 0
     assert dead.any()
     spoilt = dream.clone()
     for key in ("advantage", "value_target", "latent"):
         spoilt[key][dead] = 1e3
-    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.5, 0.01)
+    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.01)
     for key in ("loss_objective", "loss_value", "loss_entropy"):
         torch.testing.assert_close(loss(dream)[key], loss(spoilt)[key])
 
@@ -122,7 +129,7 @@ def test_what_comes_after_the_end_changes_no_loss() -> None:
 def test_advantages_of_a_dream_by_hand() -> None:
     torch.manual_seed(0)
     agent = Agent(LinearModel(ends=0.3), hidden=8)
-    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
     after, alive = dream["next"], dream["alive"]
     for m in range(32):
         running = 0.0
@@ -154,7 +161,7 @@ def test_expected_ends_are_the_mean_of_sampled_ones() -> None:
 def test_advantages_with_expected_ends_by_hand() -> None:
     torch.manual_seed(0)
     agent = Agent(LinearModel(ends=0.3), hidden=8)
-    dream = make(agent, ends="expected").dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
+    dream = make(agent, ends="expected").dream(starts(agent), copy.deepcopy(agent.heads))
     after = dream["next"]
     running = torch.zeros(32)
     for h in reversed(range(4)):
@@ -166,11 +173,11 @@ def test_advantages_with_expected_ends_by_hand() -> None:
 
 def test_the_interval_is_that_of_the_reference_policy(agent: Agent) -> None:
     """Against the reference the clip acts at [2 - C, C], whoever dreamt."""
-    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads)).reshape(-1)
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads)).reshape(-1)
     pi = log_prob_of(agent.heads(dream["latent"]).logits, dream["action"]).detach()
     dream["reference_log_prob"] = pi - 0.3  # the policy already is at a ratio of exp(0.3) = 1.35 to the reference
     dream["advantage"] = torch.where(torch.arange(len(dream)) % 2 == 0, 1.0, -1.0).unsqueeze(-1)
-    objective = DreamLoss(agent.heads, CLIP, Reward(), 0.0, 0.0, 0.0)(dream)["loss_objective"]
+    objective = DreamLoss(agent.heads, CLIP, Reward(), 0.0, 0.0)(dream)["loss_objective"]
     gradient = torch.autograd.grad(objective, agent.heads.actor.weight)[0]
     only_bad = dream.clone()
     only_bad["advantage"] = dream["advantage"].clamp_max(0.0)
@@ -208,6 +215,7 @@ def test_the_environment_keeps_torchrls_contract(agent: Agent) -> None:
     [
         ({"bound": "nobody"}, "Allowed: behavior, dreamer"),
         ({"horizon": 0}, "horizon=0"),
+        ({"real_value": -1.0}, "real_value=-1.0: at least 0"),
         ({"ends": "never"}, "Allowed: expected, sampled"),
         ({"minibatches": 5}, "minibatches=5 does not divide"),
         ({"optimizers": {"x": Adam(roles=("encoder",), lr=1e-3)}}, "heads only"),
@@ -219,37 +227,20 @@ def test_wrong_settings(agent: Agent, keys: dict, message: str) -> None:
 
 
 def test_the_loss_tells_what_it_reads_and_returns(agent: Agent) -> None:
-    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.5, 0.01)
-    dream = make(agent).dream(starts(agent), torch.zeros(32), copy.deepcopy(agent.heads))
+    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.5, 0.01)
+    dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads))
     assert set(loss(dream.select(*loss.in_keys)).keys()) == set(loss.out_keys)
 
 
-def test_the_critic_learns_real_returns_where_dreams_start(agent: Agent) -> None:
-    """By hand, on the first step of each dream alone, and with the gradient of the critic only."""
-    start, real_return = starts(agent), torch.randn(32)
-    dream = make(agent).dream(start, real_return, None)
-    loss = DreamLoss(agent.heads, CLIP, Reward(), 0.0, 3.0, 0.0)(dream.reshape(-1))["loss_real_value"]
-    expected = 3.0 * (agent.heads(start).value - real_return).square().mean()
-    torch.testing.assert_close(loss, expected)
-    loss.backward()
-    assert agent.heads.critic.weight.grad.abs().sum() > 0.0 and agent.heads.actor.weight.grad is None
-    torch.testing.assert_close(
-        DreamLoss(agent.heads, CLIP, Reward(), 0.0, 3.0, 0.0)(dream[:, 1:].reshape(-1))["loss_real_value"],
-        torch.tensor(0.0),
-    )
-
-
 def test_real_returns_correct_a_critic_that_dreams_mislead(agent: Agent) -> None:
-    """In the dream nothing pays; in truth every state is worth 2."""
-    start, real_return = starts(agent), torch.full((32,), 2.0)
-    errors = {}
+    """In the dream next to nothing pays; in truth every state is worth 5."""
+    errors = []
     for weight in (0.0, 5.0):
         twin = copy.deepcopy(agent)
-        dreamer = make(twin, real_value=weight, epochs=20)
-        behavior = Behavior(copy.deepcopy(twin.heads), twin.heads(start).logits.detach())
-        dreamer.run(start, real_return, behavior, 0.0)
-        errors[weight] = (twin.heads(start).value - real_return).abs().mean().item()
-    assert errors[5.0] < 0.5 < errors[0.0]
+        metrics = run(make(twin, real_value=weight, epochs=20), twin, target=5.0)
+        assert ("dream/loss_real_value" in metrics) == bool(weight)
+        errors.append((twin.heads(starts(twin)).value - 5.0).abs().mean().item())
+    assert errors[1] < 0.5 < 2.0 < errors[0]
 
 
 def test_heads_that_have_not_moved_are_not_asked_twice(agent: Agent) -> None:
@@ -259,7 +250,7 @@ def test_heads_that_have_not_moved_are_not_asked_twice(agent: Agent) -> None:
         behavior = Behavior(copy.deepcopy(dreamer.heads), dreamer.heads(start).logits.detach(), moved_since)
         behavior.heads.register_forward_hook(lambda *_, since=moved_since: asked_times.append(since))
         torch.manual_seed(0)
-        make(dreamer, repeats=2).run(start, torch.zeros(32), behavior, 0.0)
+        make(dreamer, repeats=2).run(start, lived(), behavior, 0.0)
     assert asked_times == [True, True, False]
     for asked, skipped in zip(agent.heads.parameters(), twin.heads.parameters(), strict=True):
         torch.testing.assert_close(skipped, asked)
