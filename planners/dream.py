@@ -173,6 +173,7 @@ class Dream:
         minibatches: updates per pass.
         bound: the policy whose neighborhood bounds the update: ``behavior`` or ``dreamer``.
         pessimism: reward that a unit of the model's own uncertainty costs in the dream (MOPO, Yu et al. 2020).
+        veto: whether the policy is taken back where the batch speaks against it, see ``planners/veto.py``.
         beta: weight of the dream over training; it scales the learning rate.
         value: weight of the squared error of the critic.
         real_value: weight of its squared error to real returns; with 0 it learns in the dream alone, as in the paper.
@@ -195,6 +196,7 @@ class Dream:
         minibatches: int,
         bound: str,
         pessimism: float,
+        veto: bool,
         beta: Schedule,
         value: float,
         real_value: float,
@@ -215,7 +217,7 @@ class Dream:
             )
         self.agent, self.neighborhood, self.gamma, self.lmbda = agent, neighborhood, gamma, lmbda
         self.horizon, self.repeats, self.epochs, self.minibatches = horizon, repeats, epochs, minibatches
-        self.ends, self.bound, self.pessimism, self.beta = ends, bound, pessimism, beta
+        self.ends, self.bound, self.pessimism, self.veto, self.beta = ends, bound, pessimism, veto, beta
         self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
         self.imagine = imagine
         self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, entropy)

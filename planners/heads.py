@@ -59,6 +59,10 @@ class Heads(Mixed):
         logits = self.actor(for_actor).log_softmax(-1)
         return HeadsOutput(logits.reshape(*batch, -1), self.critic(for_critic).reshape(batch))
 
+    def take_back(self, before: Heads) -> None:
+        """Makes the policy that of ``before`` again, and the critic too, as they share a layer."""
+        self.load_state_dict(before.state_dict())
+
     def features(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Of flat latents ``[B, latent]``: what the actor and what the critic reads, each ``[B, hidden]``."""
         features = self._through(self.trunk, latent)
@@ -77,6 +81,11 @@ class SeparateHeads(Heads):
     def __init__(self, latent_shape: torch.Size, num_actions: int, hidden: int) -> None:
         super().__init__(latent_shape, num_actions, hidden)
         self.critic_trunk = orthogonal(nn.Linear(math.prod(latent_shape), hidden), math.sqrt(2))
+
+    def take_back(self, before: Heads) -> None:
+        """Makes the policy that of ``before`` again; the critic keeps what it has learnt since."""
+        self.trunk.load_state_dict(before.trunk.state_dict())
+        self.actor.load_state_dict(before.actor.state_dict())
 
     def features(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See the base class."""

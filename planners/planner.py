@@ -27,6 +27,7 @@ from planners.guards import Free, build_neighborhood
 from planners.heads import Heads
 from planners.neighborhood import measure
 from planners.value_scale import ValueScale
+from planners.veto import real_gain
 from world_models.contract import WorldModel
 from world_models.precision import set_precision, single_precision
 
@@ -203,6 +204,12 @@ class Planner:
             gathered = Behavior(self.behavior_heads, behavior, stale or "heads" in self.ground.optimizers.roles)
             metrics |= self.dream.run(latent, batch, gathered, progress)
             dreamt = self._log_policy(latent)
+            gain = real_gain(batch, grounded, dreamt)
+            vetoed = self.dream.veto and gain < 0.0
+            if vetoed:
+                self.agent.heads.take_back(self.start_heads)
+                dreamt = grounded
+            metrics |= {"dream/real_gain": gain, "dream/vetoed": float(vetoed)}
             metrics |= self._measured("dream", grounded, dreamt)
         return metrics | self._measured("neighborhood", behavior, dreamt)
 

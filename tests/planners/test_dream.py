@@ -34,6 +34,7 @@ def make(agent: Agent, **keys: object) -> Dream:
         "minibatches": 4,
         "bound": "behavior",
         "pessimism": 0.0,
+        "veto": False,
         "beta": Schedule(final=1.0),
         "value": 0.5,
         "real_value": 0.5,

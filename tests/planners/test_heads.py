@@ -27,3 +27,13 @@ def test_the_critic_moves_the_actor_only_through_what_they_share(kind: type[Head
     assert (heads.trunk.weight.grad is not None) == reached
     assert heads.actor.weight.grad is None
     assert latent.grad is not None and latent.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(Heads, False), (SeparateHeads, True)])
+def test_a_policy_that_is_taken_back_leaves_the_critic_what_is_its_own(kind: type[Heads], kept: bool) -> None:
+    torch.manual_seed(0)
+    heads, before, latent = kind(torch.Size([3]), 2, 8), kind(torch.Size([3]), 2, 8), torch.randn(6, 3)
+    value = heads(latent).value
+    heads.take_back(before)
+    assert torch.equal(heads(latent).logits, before(latent).logits)
+    assert torch.equal(heads(latent).value, value if kept else before(latent).value)
