@@ -1,6 +1,6 @@
 """The dream as a TorchRL environment, so that a world model works in anybody's TorchRL program.
 
-``planners.dream.imagine`` is the same walk as a direct loop, which skips the bookkeeping of ``EnvBase``; a test
+``planners.imagination.imagine`` is the same walk as a direct loop, which skips the bookkeeping of ``EnvBase``; a test
 holds the two equal.
 """
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchrl.objectives.value.functional import reward2go
 
 from planners.agent import Agent
-from planners.dream import CHUNK
+from planners.imagination import CHUNK
 
 
 def windows(done: Tensor, horizon: int) -> tuple[Tensor, Tensor]:

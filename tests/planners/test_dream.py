@@ -11,10 +11,11 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from planners.agent import Agent
-from planners.dream import Behavior, Dream, DreamLoss, imagine
+from planners.dream import Behavior, Dream, DreamLoss
 from planners.dream_env import DreamEnv
 from planners.guards import build_neighborhood
 from planners.heads import log_prob_of
+from planners.imagination import imagine
 from planners.optimization import Adam
 from planners.schedules import Schedule
 from planners.value_scale import Reward
