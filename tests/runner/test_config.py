@@ -37,6 +37,17 @@ def test_the_defaults() -> None:
     assert config.resume is None and config.run_dir is None
 
 
+@pytest.mark.parametrize("planner", ["dreamspi", "hybrid"])
+@pytest.mark.parametrize(("env", "horizon"), [("maze", 8), ("minatar/breakout", 1), ("gym/CartPole-v1", 16)])
+def test_an_environment_suggests_how_far_to_dream(planner: str, env: str, horizon: int) -> None:
+    """To both that dream; a preset of the paper's settings and the command line have the last word."""
+    words = [f"env={env}", f"planner={planner}"]
+    assert compose(words).planner.dream.horizon == horizon
+    assert compose([*words, "planner.dream.horizon=5"]).planner.dream.horizon == 5
+    paper = compose([*words, f"experiment=paper_{planner}"]).planner.dream
+    assert (paper.horizon, paper.real_value, paper.epochs) == (8, 0.0, 1)
+
+
 def test_names_are_those_of_the_simulators() -> None:
     """The lists in the YAML files, which need no simulator, against the simulators themselves."""
     from dreamspi.envs.atari import games
