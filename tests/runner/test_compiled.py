@@ -49,7 +49,7 @@ def test_it_learns_the_same(
     assert not compiled
     with config.patch(fallback_random=True):  # draws as uncompiled code does
         fast, others = metrics(tmp_path / "fast", "compile=true", *words)
-    assert len(compiled) == 3, "the ground phase's loss, the dream's, and the dream"
+    assert len(compiled) == 4, "the ground phase's loss, the dream, its loss, and that of real returns"
     assert fast == pytest.approx(plain, rel=1e-3, abs=1e-4)
     for mine, other in zip(parameters, others, strict=True):
         torch.testing.assert_close(other, mine, rtol=1e-3, atol=1e-4)
