@@ -32,7 +32,7 @@ def real_returns(world_model: WorldModel, latent: Tensor, batch: TensorDictBase,
         A TensorDict ``[2 M]``: ``latent``, ``real_return``, and ``counts``, 0 where nothing is known to follow: where
         an episode terminated, or where ``gamma`` is 0.
     """
-    steps = batch.flatten(0, 1)
+    steps = batch.select("action", "value_target", ("next", "reward"), ("next", "terminated")).flatten(0, 1)
     target, after = steps["value_target"].squeeze(-1), steps["next"]
     expected = world_model.imagine(latent, steps["action"]).next_latent
     going_on = (~after["terminated"]).float().squeeze(-1) * (gamma > 0.0)

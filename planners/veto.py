@@ -25,6 +25,6 @@ def real_gain(batch: TensorDictBase, before: Tensor, after: Tensor) -> float:
         before: log-probabilities ``[N * T, A]`` of the policy before the step, on the batch's states.
         after: those of the policy after it.
     """
-    steps = batch.flatten(0, 1)
+    steps = batch.select("action", "action_log_prob", "advantage").flatten(0, 1)
     was, now = ((log_prob_of(policy, steps["action"]) - steps["action_log_prob"]).exp() for policy in (before, after))
     return float(((now - was) * normalize(steps["advantage"].squeeze(-1))).mean())

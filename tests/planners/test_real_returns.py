@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from tensordict import TensorDict
 from torchrl.objectives.value.functional import generalized_advantage_estimate
@@ -11,15 +10,8 @@ from planners.agent import Agent
 from planners.heads import Heads
 from planners.real_returns import RealValueLoss, real_returns
 from planners.value_scale import ReturnDeviation, Reward
-from tests.planners.linear_model import LinearModel
 
 N, T, GAMMA, LMBDA = 3, 5, 0.9, 0.8
-
-
-@pytest.fixture
-def agent() -> Agent:
-    torch.manual_seed(0)
-    return Agent(LinearModel(), hidden=8)
 
 
 def experience() -> tuple[TensorDict, torch.Tensor]:

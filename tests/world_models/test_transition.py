@@ -55,10 +55,8 @@ def test_component_heads_act_on_their_own_channel():
         assert moved[:, 1, 2].all() and moved.count_nonzero() == moved[:, 1, 2].count_nonzero()
 
 
-@pytest.mark.parametrize(
-    ("network", "rows"), [(PlainNetwork, [1, 2, 3]), (LipschitzNetwork, [1, 2, 3]), (PaperLipschitzNetwork, [2, 3, 4])]
-)
-def test_a_cell_of_a_map_sees_all_its_neighbors(network, rows):
+@pytest.mark.parametrize(("network", "first"), [(PlainNetwork, 1), (LipschitzNetwork, 1), (PaperLipschitzNetwork, 2)])
+def test_a_cell_of_a_map_sees_all_its_neighbors(network, first):
     """But for the paper's network, in which each sees only what lies below and to its right."""
     torch.manual_seed(0)
     net = network((4, 5, 5), 3, hidden=64)
@@ -66,7 +64,7 @@ def test_a_cell_of_a_map_sees_all_its_neighbors(network, rows):
     net(latent, torch.zeros(8, dtype=torch.long)).location[:, 0, :, 2, 2].sum().backward()
     seen = latent.grad.abs().sum((0, 1)) > 0.0
     expected = torch.zeros(5, 5, dtype=torch.bool)
-    expected[rows[0] : rows[-1] + 1, rows[0] : rows[-1] + 1] = True
+    expected[first : first + 3, first : first + 3] = True
     assert torch.equal(seen, expected)
 
 
