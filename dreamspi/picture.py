@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-from dreamspi.metrics_file import STEP, read_table
+from dreamspi.metrics_file import RECENT_GAMES, STEP, read_table
 from dreamspi.run_directory import RunDirectory, write_atomically
 
 Table = dict[str, np.ndarray]
@@ -53,7 +53,7 @@ LATENT = {
 
 
 def _returns(axis: Axes, table: Table) -> None:
-    title = "mean return of the last 100 games"
+    title = f"mean return of the last {RECENT_GAMES} games"
     if "maze_optimum" in table:
         title = "exact value of the policy, at the start"
         axis.axhline(table["maze_optimum"][-1], color="tab:green", ls="--", lw=1, label="optimum")

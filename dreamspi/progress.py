@@ -11,6 +11,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
 
+from dreamspi.metrics_file import RECENT_GAMES
 from dreamspi.run_directory import RunDirectory
 
 #: Seconds between two plain lines where the output is no terminal.
@@ -33,7 +34,7 @@ TABLE = {
     "steps_per_second": "environment steps per second",
     "games": "whole games",
     "return_mean": "mean return, all games",
-    "return_last": "mean return, last 100 games",
+    "return_last": f"mean return, last {RECENT_GAMES} games",
     "maze_value": "exact value of the final policy",
     "maze_optimum": "exact value of the best policy",
     "maze_latent_distance": "distance of the two choice cells' latents",
