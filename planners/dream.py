@@ -22,7 +22,9 @@ from planners.imagination import CHUNK, ENDS, imagine, summary
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
 from planners.real_returns import RealValueLoss, real_returns
 from planners.schedules import Schedule
+from planners.trust import Trust
 from planners.value_scale import ValueScale
+from world_models.contract import ImaginedStep
 from world_models.names import no_such
 
 
@@ -31,7 +33,8 @@ class DreamLoss(LossModule):
 
     The gradient's ratio is taken to the policy that dreamt, the interval is the neighborhood of a *reference*
     policy: ``ratio = pi / pi_dreamt`` is clipped to ``[2 - C, C] * pi_reference / pi_dreamt``, so that the step
-    away from the reference is bounded as a whole, however many dreams it took.
+    away from the reference is bounded as a whole, however many dreams it took. Of both, of the interval and of what
+    is asked of the policy, the dream has a ``share``, 1 unless a ``Trust`` says less.
 
     Reads ``in_keys``, returns the scalars ``out_keys``.
     """
@@ -46,6 +49,7 @@ class DreamLoss(LossModule):
         self.heads, self.surrogate = heads, neighborhood.surrogate
         self.lower, self.upper = neighborhood.interval
         self.value_scale, self.value, self.entropy = value_scale, value, entropy
+        self.share = torch.ones(())  # a tensor, as a compiled loss would be compiled anew for every number
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
@@ -58,14 +62,15 @@ class DreamLoss(LossModule):
         mean = (weight * advantage).sum()
         deviation = (weight * (advantage - mean).square()).sum().sqrt()
         utility = (advantage - mean) / (deviation + 1e-8)
-        objective = self.surrogate(ratio, utility, self.lower * shift, self.upper * shift)
+        lower, upper = (1.0 + self.share * (border - 1.0) for border in (self.lower, self.upper))
+        objective = self.surrogate(ratio, utility, lower * shift, upper * shift)
         error = (value - tensordict["value_target"].squeeze(-1)).square()
         spread = (weight * entropy(logits)).sum()
         return TensorDict(
             {
-                "loss_objective": -(weight * objective).sum(),
+                "loss_objective": -self.share * (weight * objective).sum(),
                 "loss_value": self.value / self.value_scale.square * (weight * error).sum(),
-                "loss_entropy": -self.entropy * spread,
+                "loss_entropy": -self.share * self.entropy * spread,
                 "entropy": spread.detach(),
             }
         )
@@ -103,6 +108,7 @@ class Dream:
         minibatches: updates per pass.
         bound: the policy whose neighborhood bounds the update: ``behavior`` or ``dreamer``.
         pessimism: reward that a unit of the model's own uncertainty costs in the dream (MOPO, Yu et al. 2020).
+        trust: how far a dream is believed, see ``planners/trust.py``.
         veto: whether the policy is taken back where the batch speaks against it, see ``planners/veto.py``.
         beta: weight of the dream over training; it scales the learning rate.
         value: weight of the squared error of the critic.
@@ -126,6 +132,7 @@ class Dream:
         minibatches: int,
         bound: str,
         pessimism: float,
+        trust: Trust,
         veto: bool,
         beta: Schedule,
         value: float,
@@ -147,7 +154,8 @@ class Dream:
             )
         self.agent, self.neighborhood, self.gamma, self.lmbda = agent, neighborhood, gamma, lmbda
         self.horizon, self.repeats, self.epochs, self.minibatches = horizon, repeats, epochs, minibatches
-        self.ends, self.bound, self.pessimism, self.veto, self.beta = ends, bound, pessimism, veto, beta
+        self.ends, self.bound, self.pessimism, self.beta = ends, bound, pessimism, beta
+        self.trust, self.veto = trust, veto
         self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
         self.imagine = imagine
         self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, entropy)
@@ -168,10 +176,13 @@ class Dream:
             policy, behavior.logits if self.bound == "behavior" else policy(), self.optimizers
         )
         mean = Mean()
-        real = real_returns(self.agent.world_model, start, batch, self.gamma) if self.real_loss.weight else None
+        really = self.agent.world_model.imagine(start, batch["action"].flatten())
+        real = real_returns(start, really.next_latent, batch, self.gamma) if self.real_loss.weight else None
         for repeat in range(self.repeats):
             apart = self.bound == "behavior" and (behavior.moved or repeat > 0)
             dream = self.dream(start, behavior.heads if apart else None)
+            if repeat == 0:
+                self.judge(dream, really, batch["advantage"].flatten())
             with self.optimizers.training():
                 for losses in self.losses(dream.select(*self.loss.in_keys), real):
                     self.optimizers.step(losses)
@@ -181,8 +192,20 @@ class Dream:
             if not inside:
                 break
         self.optimizers.check()
-        kept = {f"dream/{key}": value for key, value in watch.close().items()}
-        return mean.result("dream") | summary(dream) | kept | {"dream/beta": beta, "dream/steps": float(self.steps)}
+        told = {"beta": beta, "steps": float(self.steps), "slope": self.trust.slope, "share": self.trust.share}
+        told |= watch.close()
+        return mean.result("dream") | summary(dream) | {f"dream/{key}": value for key, value in told.items()}
+
+    @torch.no_grad()
+    def judge(self, dream: TensorDictBase, really: ImaginedStep, advantage: Tensor) -> None:
+        """Sets the share that a dream ``[M, H]`` has, from what it says of its first actions and of those that were
+        ``really`` done in the same states, with their real advantages ``[M]``."""
+        first = dream["next"][:, 0]
+        drawn = first["reward"] + self.gamma * (1.0 - first["termination"]) * first["state_value"]
+        value = self.agent.heads(really.next_latent).value
+        done = really.reward + self.gamma * (1.0 - really.termination) * value
+        self.trust.update(advantage, done, drawn.squeeze(-1))
+        self.loss.share = torch.tensor(self.trust.share)
 
     def losses(self, dream: TensorDictBase, real: TensorDictBase | None) -> Iterator[TensorDictBase]:
         """Those of each minibatch in turn, as its update is reached. A pass goes through the dream ``[M, H]`` and the

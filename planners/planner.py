@@ -230,6 +230,7 @@ class Planner:
             state["rehearsal"] = self.ground.rehearsal.reservoir.state_dict()
         if self.dream is not None:
             state["dream"] = self.dream.optimizers.state_dict()
+            state["trust"] = self.dream.trust.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -241,3 +242,4 @@ class Planner:
             self.ground.rehearsal.reservoir.load_state_dict(state["rehearsal"])
         if self.dream is not None:
             self.dream.optimizers.load_state_dict(state["dream"])
+            self.dream.trust.load_state_dict(state["trust"])

@@ -15,16 +15,15 @@ from torchrl.objectives import LossModule
 
 from planners.heads import Heads
 from planners.value_scale import ValueScale
-from world_models.contract import WorldModel
 
 
-@torch.no_grad()
-def real_returns(world_model: WorldModel, latent: Tensor, batch: TensorDictBase, gamma: float) -> TensorDict:
+def real_returns(latent: Tensor, expected: Tensor, batch: TensorDictBase, gamma: float) -> TensorDict:
     """Latents with the real lambda-returns that followed: those of a batch's states, and those that the model expects
     after each step.
 
     Args:
         latent: of the batch's states, ``[M, *latent_shape]``.
+        expected: what the model expects after the actions that were done there, likewise.
         batch: experience ``[N, T]`` with ``value_target``, ``N * T = M``.
         gamma: discount.
 
@@ -32,9 +31,8 @@ def real_returns(world_model: WorldModel, latent: Tensor, batch: TensorDictBase,
         A TensorDict ``[2 M]``: ``latent``, ``real_return``, and ``counts``, 0 where nothing is known to follow: where
         an episode terminated, or where ``gamma`` is 0.
     """
-    steps = batch.select("action", "value_target", ("next", "reward"), ("next", "terminated")).flatten(0, 1)
+    steps = batch.select("value_target", ("next", "reward"), ("next", "terminated")).flatten(0, 1)
     target, after = steps["value_target"].squeeze(-1), steps["next"]
-    expected = world_model.imagine(latent, steps["action"]).next_latent
     going_on = (~after["terminated"]).float().squeeze(-1) * (gamma > 0.0)
     # The lambda-return of a step is its reward and the discounted one of what follows.
     following = (target - after["reward"].squeeze(-1)) / (gamma or 1.0)

@@ -18,6 +18,7 @@ from planners.heads import log_prob_of
 from planners.imagination import imagine
 from planners.optimization import Adam
 from planners.schedules import Schedule
+from planners.trust import Full
 from planners.value_scale import Reward
 from tests.planners.linear_model import LinearModel
 from tests.planners.test_ground import moved, snapshot
@@ -35,6 +36,7 @@ def make(agent: Agent, **keys: object) -> Dream:
         "minibatches": 4,
         "bound": "behavior",
         "pessimism": 0.0,
+        "trust": Full(),
         "veto": False,
         "beta": Schedule(final=1.0),
         "value": 0.5,
@@ -55,7 +57,7 @@ def lived(target: float = 0.0) -> TensorDict:
     """What dreams read of a batch ``[4, 8]``, every lambda-return ``target``."""
     after = {"reward": torch.zeros(4, 8, 1), "terminated": torch.zeros(4, 8, 1, dtype=torch.bool)}
     here = {"action": torch.zeros(4, 8, dtype=torch.long), "value_target": torch.full((4, 8, 1), target)}
-    return TensorDict(here | {"next": after}, (4, 8))
+    return TensorDict(here | {"advantage": torch.zeros(4, 8, 1), "next": after}, (4, 8))
 
 
 def run(dream: Dream, agent: Agent, target: float = 0.0) -> dict[str, float]:

@@ -40,6 +40,7 @@ def test_the_gain_is_what_a_bandit_really_gains() -> None:
 @pytest.mark.parametrize(("gain", "veto"), [(-0.1, True), (0.1, True), (-0.1, False)])
 def test_the_veto_takes_the_policy_back(heads: str, gain: float, veto: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["planner=dreamspi", f"planner.dream.veto={veto}", f"planner.heads._target_=planners.heads.{heads}"]
+    words.append("planner.dream.trust._target_=planners.trust.Full")  # else nothing may be left to take back
     training = Training(compose([*TINY, *DREAM, *words]))
     training.start()
     monkeypatch.setattr(planner_module, "real_gain", lambda *_: gain)
