@@ -25,6 +25,7 @@ SHOWN = {
     "ground/local_transition": "l_P",
     "ground/local_reward": "l_R",
     "dream/loss_objective": "dream",
+    "dream/share": "trust",
 }
 #: Rows of the closing table: entry of the summary and its sentence.
 TABLE = {

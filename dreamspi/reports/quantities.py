@@ -53,6 +53,10 @@ def _two_random_states(runs: Sequence[Result]) -> tuple[Mark, ...]:
     return (Mark("two random states", 1.0),)
 
 
+def _fully_borne_out(runs: Sequence[Result]) -> tuple[Mark, ...]:
+    return (Mark("borne out", 1.0),)
+
+
 NEIGHBORHOOD = (
     Quantity(
         "neighborhood_ratio", "D_sup and D_inf", "importance ratio",
@@ -106,6 +110,13 @@ CERTIFICATES = (
              "A lower estimate.", log=True),
 )  # fmt: skip
 DREAMS = (
+    Quantity(
+        "dream_trust", "How far dreams are borne out", "slope and share",
+        {"dream/slope": "slope", "dream/share": "share"},
+        "Slope of the real advantages of what was done on what the dream says of it: 1 where dreamt differences of "
+        "actions are real ones, 0 where they have nothing to do with them. The share is what the dream has of the "
+        "neighborhood for it: 1 unless planner.dream.trust calibrates it.", marks=_fully_borne_out,
+    ),
     Quantity("dream_latent", "Latent error by horizon", "relative L1 distance",
              {"dream_quality/latent_error_first": "first step", "dream_quality/latent_error_last": "last step"},
              "Distance of the dreamt latent from the real one over that of two random states: at 1 a dream knows "
