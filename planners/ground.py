@@ -34,7 +34,7 @@ class GroundLoss(LossModule):
 
     Reads ``in_keys``: those of the world model, and more of what follows if the utility uses one. Returns the scalars
     ``out_keys`` and, with a model, the mean local losses ``local_{transition, reward, termination}``; with a rehearsal
-    also ``loss_rehearsal``.
+    also ``loss_rehearsal``, and with a weight on it ``loss_clone``, the divergence ``KL(pi_b || pi)``.
     """
 
     out_keys = ["loss_objective", "loss_value", "loss_entropy", "loss_auxiliary", "entropy", "clip_fraction"]
@@ -48,6 +48,7 @@ class GroundLoss(LossModule):
         value: float,
         entropy: float,
         rehearsal: Rehearsal | None = None,
+        clone: float = 0.0,
     ) -> None:
         super().__init__()
         self.agent, self.rehearsal = agent, rehearsal
@@ -56,10 +57,11 @@ class GroundLoss(LossModule):
         self.in_keys = [
             *agent.world_model.in_keys,
             *("action", "action_log_prob", "advantage", "value_target"),
+            *(["logits"] if clone else []),
             *(("next", key) for key in follows),
         ]
         self.lower, self.upper = neighborhood.interval
-        self.value_scale, self.value, self.entropy = value_scale, value, entropy
+        self.value_scale, self.value, self.entropy, self.clone = value_scale, value, entropy, clone
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
@@ -79,6 +81,9 @@ class GroundLoss(LossModule):
             "entropy": spread.detach(),
             "clip_fraction": ((ratio < self.lower) | (ratio > self.upper)).float().mean(),
         }
+        if self.clone:
+            behavior = tensordict["logits"]
+            out["loss_clone"] = self.clone * (behavior.exp() * (behavior - logits)).sum(-1).mean()
         if self.rehearsal is not None:
             out["loss_rehearsal"] = self.rehearsal.weight * self.utility.penalty(rehearsed).mean()
         if losses is not None:
@@ -125,6 +130,8 @@ class Ground:
         segment: steps per segment, the unit that minibatches are drawn from; divides T.
         value: weight of the squared error of the critic.
         entropy: weight of the entropy bonus.
+        clone: weight of the divergence from the behavior policy: what moves the encoder for the critic's or the model's
+            sake then leaves the policy where it is (phasic policy gradient, Cobbe et al. 2021).
         share: share of the way to the neighborhood's border that this phase may use, where a guard enforces it: a
             dream that follows needs the rest.
         rehearsal: past transitions that the model goes on learning from; ``None`` for none.
@@ -143,12 +150,15 @@ class Ground:
         segment: int,
         value: float,
         entropy: float,
+        clone: float,
         share: float,
         rehearsal: Rehearsal | None,
     ) -> None:
         envs, steps = batch_shape
         if not 0.0 < share <= 1.0:
             raise ValueError(f"planner.ground.share={share}: a share above 0 and at most 1")
+        if clone < 0.0:
+            raise ValueError(f"planner.ground.clone={clone}: at least 0")
         at_least_one("ground", epochs=epochs, minibatches=minibatches, segment=segment)
         if steps % segment:
             raise ValueError(f"planner.ground.segment={segment} does not divide num_steps={steps}")
@@ -161,7 +171,7 @@ class Ground:
         self.epochs, self.minibatches, self.segment = epochs, minibatches, segment
         if rehearsal is not None and not utility.uses_model:
             raise ValueError("planner.ground.rehearsal: without a model that learns it must be null")
-        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, rehearsal)
+        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, rehearsal, clone)
         self.optimizers = Optimizers(agent, optimizers, "ground")
         self.utility, self.rehearsal, self.share = utility, rehearsal, share
 

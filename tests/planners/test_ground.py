@@ -35,6 +35,7 @@ def make(agent: Agent, utility: Utility, roles: tuple[str, ...], **keys: object)
         "value": 0.5,
         "entropy": 0.01,
         "rehearsal": None,
+        "clone": 0.0,
         "share": 1.0,
     } | keys
     optimizers = {"only": Adam(roles=roles, lr=1e-2)}
@@ -130,7 +131,8 @@ def test_every_minibatch_sees_the_parameters_that_the_last_one_left(agent: Agent
     twin = copy.deepcopy(agent)
     batch = with_advantages(agent)
     settings = {"a": Adam(roles=("encoder", "heads"), lr=1e-2), "b": Adam(roles=("model",), lr=1e-2)}
-    keys = {"epochs": 3, "minibatches": 1, "segment": 8, "value": 0.5, "entropy": 0.01, "rehearsal": None, "share": 1.0}
+    keys = {"epochs": 3, "minibatches": 1, "segment": 8, "value": 0.5, "entropy": 0.01}
+    keys |= {"rehearsal": None, "clone": 0.0, "share": 1.0}
     ground = Ground(agent, (4, 8), CLIP, Reward(), Unified(1.0, 1.0), settings, **keys)  # type: ignore[arg-type]
     torch.manual_seed(5)
     ground.run(batch, 0.0)
@@ -156,9 +158,13 @@ def test_every_minibatch_sees_the_parameters_that_the_last_one_left(agent: Agent
 
 @pytest.mark.parametrize(
     ("keys", "message"),
-    [({"segment": 3}, "segment=3 does not divide num_steps=8"), ({"minibatches": 3}, "minibatches=3 does not divide")],
+    [
+        ({"segment": 3}, "segment=3 does not divide num_steps=8"),
+        ({"minibatches": 3}, "minibatches=3 does not divide"),
+        ({"clone": -1.0}, "clone=-1.0: at least 0"),
+    ],
 )
-def test_a_batch_that_does_not_divide(agent: Agent, keys: dict, message: str) -> None:
+def test_wrong_settings(agent: Agent, keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(agent, Advantage(), ("encoder", "heads"), **keys)
 
@@ -168,3 +174,29 @@ def test_the_losses_tell_what_they_read_and_return(agent: Agent) -> None:
     loss = GroundLoss(agent, Unified(0.3, 0.7), CLIP, Reward(), 0.5, 0.01)
     found = loss(with_advantages(agent).select(*loss.in_keys))
     assert set(loss.out_keys) <= set(found.keys())
+
+
+def test_a_clone_is_the_divergence_from_the_behavior_policy(agent: Agent) -> None:
+    batch = with_advantages(agent)
+    batch["logits"] = torch.randn_like(batch["logits"]).log_softmax(-1)
+    loss = GroundLoss(agent, Unified(0.3, 0.7), CLIP, Reward(), 0.5, 0.01, clone=2.0)
+    logits = agent.heads(agent.world_model.encode(batch["observation"])).logits
+    behavior, policy = (torch.distributions.Categorical(logits=table) for table in (batch["logits"], logits))
+    found = loss(batch.select(*loss.in_keys))["loss_clone"]
+    torch.testing.assert_close(found, 2.0 * torch.distributions.kl_divergence(behavior, policy).mean())
+
+
+def test_with_a_clone_the_encoder_moves_and_the_policy_stays(agent: Agent) -> None:
+    """The critic asks for other latents, and the heads stand still."""
+    batch = with_advantages(agent)
+    torch.nn.init.normal_(agent.heads.actor.weight)  # a policy that tells states apart
+    batch["logits"] = agent.log_policy(batch).reshape(batch["logits"].shape)
+    batch["value_target"] = 3.0 * torch.randn_like(batch["value_target"])
+    gone = []
+    for clone in (0.0, 30.0):
+        twin = copy.deepcopy(agent)
+        make(twin, Advantage(), ("encoder",), clone=clone, epochs=30).run(batch, 0.0)
+        before = batch["logits"].flatten(0, 1)
+        gone.append((before.exp() * (before - twin.log_policy(batch))).sum(-1).mean().item())
+        assert not torch.equal(twin.world_model.encoder.weight, agent.world_model.encoder.weight)
+    assert gone[1] < 0.5 * gone[0]
