@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
+from torch.distributions import Categorical
 from torchrl.objectives import LossModule
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
@@ -176,13 +177,11 @@ class Dream:
             policy, behavior.logits if self.bound == "behavior" else policy(), self.optimizers
         )
         mean = Mean()
-        really = self.agent.world_model.imagine(start, batch["action"].flatten())
-        real = real_returns(start, really.next_latent, batch, self.gamma) if self.real_loss.weight else None
+        expected = self.judge(start, batch, behavior)
+        real = real_returns(start, expected, batch, self.gamma) if self.real_loss.weight else None
         for repeat in range(self.repeats):
             apart = self.bound == "behavior" and (behavior.moved or repeat > 0)
             dream = self.dream(start, behavior.heads if apart else None)
-            if repeat == 0:
-                self.judge(dream, really, batch["advantage"].flatten())
             with self.optimizers.training():
                 for losses in self.losses(dream.select(*self.loss.in_keys), real):
                     self.optimizers.step(losses)
@@ -196,16 +195,22 @@ class Dream:
         told |= watch.close()
         return mean.result("dream") | summary(dream) | {f"dream/{key}": value for key, value in told.items()}
 
-    @torch.no_grad()
-    def judge(self, dream: TensorDictBase, really: ImaginedStep, advantage: Tensor) -> None:
-        """Sets the share that a dream ``[M, H]`` has, from what it says of its first actions and of those that were
-        ``really`` done in the same states, with their real advantages ``[M]``."""
-        first = dream["next"][:, 0]
-        drawn = first["reward"] + self.gamma * (1.0 - first["termination"]) * first["state_value"]
-        value = self.agent.heads(really.next_latent).value
-        done = really.reward + self.gamma * (1.0 - really.termination) * value
-        self.trust.update(advantage, done, drawn.squeeze(-1))
+    def judge(self, start: Tensor, batch: TensorDictBase, behavior: Behavior) -> Tensor:
+        """Sets the share that the dreams of a batch have; returns the latents ``[M, *latent_shape]`` that the model
+        expects after what was done."""
+        done = batch["action"].flatten()
+        drawn = Categorical(logits=behavior.logits, validate_args=False).sample()
+        steps = [self.agent.world_model.imagine(start, action) for action in (done, drawn, done, drawn)]
+        worth = [self.worth(step) for step in steps]
+        self.trust.update(batch["advantage"].flatten(), worth[0] - worth[1], worth[2] - worth[3])
         self.loss.share = torch.tensor(self.trust.share)
+        return steps[0].next_latent
+
+    @torch.no_grad()
+    def worth(self, step: ImaginedStep) -> Tensor:
+        """What imagined steps ``[M]`` are worth: reward, less its price, and the discounted value of what follows."""
+        value = self.agent.heads(step.next_latent).value
+        return step.reward - self.pessimism * step.uncertainty + self.gamma * (1.0 - step.termination) * value
 
     def losses(self, dream: TensorDictBase, real: TensorDictBase | None) -> Iterator[TensorDictBase]:
         """Those of each minibatch in turn, as its update is reached. A pass goes through the dream ``[M, H]`` and the

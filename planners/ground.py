@@ -130,8 +130,8 @@ class Ground:
         segment: steps per segment, the unit that minibatches are drawn from; divides T.
         value: weight of the squared error of the critic.
         entropy: weight of the entropy bonus.
-        clone: weight of the divergence from the behavior policy: what moves the encoder for the critic's or the model's
-            sake then leaves the policy where it is (phasic policy gradient, Cobbe et al. 2021).
+        clone: weight of the divergence from the behavior policy, so that an encoder that moves for the critic's or the
+            model's sake moves the policy less (phasic policy gradient, Cobbe et al. 2021).
         share: share of the way to the neighborhood's border that this phase may use, where a guard enforces it: a
             dream that follows needs the rest.
         rehearsal: past transitions that the model goes on learning from; ``None`` for none.

@@ -5,6 +5,9 @@ whose advantages are mostly error walks a policy away from where it was good, st
 neighborhood. But the batch that a dream starts from knows the real advantages of the actions that were done. Regressed
 on what model and critic say of the same actions, they give a slope: 1 where dreamt differences are real ones, 0 where
 they have nothing to do with them.
+
+What the slope does not see: later steps than a dream's first; errors of the critic that real advantages have too, as
+they end in its values; and that the model has already learnt from the batch that it is judged by.
 """
 
 from __future__ import annotations
@@ -20,41 +23,38 @@ DECAY = 0.9
 
 
 class Trust(ABC):
-    """Keeps the slope, and says what follows from it.
-
-    Attributes:
-        slope: of real advantages on dreamt ones, over the last batches; 1 before the first.
-    """
+    """Keeps the slope, and says what follows from it."""
 
     def __init__(self) -> None:
-        self.covariance, self.variance = 0.0, 0.0
+        self.covariance = self.variance = 0.0
 
     @property
     @abstractmethod
     def share(self) -> float:
-        """Share in [0, 1] of the neighborhood, and of the policy's losses, that a dream has."""
+        """Share in [0, 1] of the soft neighborhood, and of the policy's losses, that a dream has."""
 
     @property
     def slope(self) -> float:
-        """See the class."""
+        """Of real advantages on dreamt ones, over the last batches; 1 before the first."""
         return self.covariance / self.variance if self.variance > 0.0 else 1.0
 
     @torch.no_grad()
-    def update(self, advantage: Tensor, done: Tensor, drawn: Tensor) -> None:
+    def update(self, advantage: Tensor, first: Tensor, second: Tensor) -> None:
         """Takes note of one batch; all ``[M]``.
 
-        What dreams say of a state as a whole is not judged, only what they say of its actions: of the one that was done
-        against another that the policy draws there. Half the mean square of the differences is their variance under
-        the policy. What a model draws at random counts as error.
+        What dreams say of a state as a whole is not judged, only what they say of its actions: how much more the one
+        that was done is worth than another that the policy draws there. Said twice, each time drawn from the model
+        anew, half the mean product is the variance of what the model means under the policy: chance, which belongs
+        to the world, is in neither.
 
         Args:
             advantage: real, of the actions that were done.
-            done: what the dream says they are worth: reward and discounted value of what follows.
-            drawn: what it says of an action drawn from the policy in the same states.
+            first, second: the difference that the dream says there is.
         """
-        difference = done - drawn
-        covariance = float((difference * (advantage - advantage.mean())).mean())
-        variance = float(difference.square().mean()) / 2.0
+        covariance = float(((first + second) / 2.0 * (advantage - advantage.mean())).mean())
+        variance = float((first * second).mean()) / 2.0
+        if not self.variance:  # one batch tells little: the first is believed
+            self.covariance = self.variance = variance
         self.covariance = DECAY * self.covariance + (1.0 - DECAY) * covariance
         self.variance = DECAY * self.variance + (1.0 - DECAY) * variance
 
