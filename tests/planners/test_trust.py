@@ -20,8 +20,8 @@ BEHAVIOR = torch.tensor([0.5, 0.3, 0.2])
 
 
 def pulls(slope: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Real advantages ``[COUNT]`` of what was done, and what a dream says, twice, of the difference to other actions: the
-    real one divided by ``slope``, and chance. Real ones are mostly noise."""
+    """Real advantages ``[COUNT]`` of what was done, mostly noise, and what a dream says, twice, of the difference to
+    other actions: the real one divided by ``slope``, and chance."""
     torch.manual_seed(0)
     worth = torch.randn(COUNT, 3)
     centered = worth - (BEHAVIOR * worth).sum(-1, keepdim=True)
