@@ -155,8 +155,9 @@ KEYS = ("ground", "dream", "neighborhood")
 
 @pytest.mark.parametrize("bound", ["behavior", "dreamer"])
 def test_the_dream_is_bound_to_whom_it_should(bound: str) -> None:
+    far = ["planner.dream.trust._target_=planners.trust.Full", "planner.ground.clone=0"]  # both phases go to the border
     training = started(
-        "planner=dreamspi", "planner.neighborhood=project", f"planner.dream.bound={bound}", *FAST, *DREAMS
+        "planner=dreamspi", "planner.neighborhood=project", f"planner.dream.bound={bound}", *FAST, *DREAMS, *far
     )
     metrics = [training.iterate() for _ in range(10)]
     training.close()
