@@ -18,6 +18,7 @@ from planners.agent import Agent
 from planners.experience import facts, segments
 from planners.guards import Neighborhood
 from planners.heads import entropy, log_prob_of
+from planners.neighborhood import divergence
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
 from planners.rehearsal import Rehearsal
 from planners.utility import Utility
@@ -82,8 +83,7 @@ class GroundLoss(LossModule):
             "clip_fraction": ((ratio < self.lower) | (ratio > self.upper)).float().mean(),
         }
         if self.clone:
-            behavior = tensordict["logits"]
-            out["loss_clone"] = self.clone * (behavior.exp() * (behavior - logits)).sum(-1).mean()
+            out["loss_clone"] = self.clone * divergence(tensordict["logits"], logits)
         if self.rehearsal is not None:
             out["loss_rehearsal"] = self.rehearsal.weight * self.utility.penalty(rehearsed).mean()
         if losses is not None:

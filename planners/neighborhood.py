@@ -72,6 +72,12 @@ class RatioRange(NamedTuple):
     kl: float  # mean over states of KL(pi || pi'), in nats
 
 
+def divergence(behavior: Tensor, policy: Tensor) -> Tensor:
+    """``KL(behavior || policy)`` in nats of log-probabilities ``[..., A]``, a scalar: its mean over all states."""
+    gained = torch.where(behavior > _IMPOSSIBLE, behavior - policy, torch.zeros_like(policy))
+    return (behavior.exp() * gained).sum(-1).mean()
+
+
 @torch.no_grad()
 def measure(behavior: Tensor, policy: Tensor, C: float) -> RatioRange:  # noqa: N803
     """Exact ``D_inf``, ``D_sup`` between two policies on a batch of states.
@@ -88,9 +94,8 @@ def measure(behavior: Tensor, policy: Tensor, C: float) -> RatioRange:  # noqa: 
     possible = torch.maximum(behavior, policy) > _IMPOSSIBLE
     ratio = torch.where(possible, (policy - behavior).exp(), torch.ones_like(policy))
     outside = ((ratio < lower) | (ratio > upper)).float().mean()
-    gained = torch.where(behavior > _IMPOSSIBLE, behavior - policy, torch.zeros_like(policy))
-    kl = (behavior.exp() * gained).sum(-1).mean()
-    return RatioRange(*torch.stack((ratio.min(), ratio.max(), outside, kl)).tolist())
+    found = torch.stack((ratio.min(), ratio.max(), outside, divergence(behavior, policy)))
+    return RatioRange(*found.tolist())
 
 
 def excess(behavior: Tensor, policy: Tensor, C: float) -> float:  # noqa: N803

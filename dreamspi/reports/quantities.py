@@ -49,12 +49,8 @@ def _below_one_over_gamma(runs: Sequence[Result]) -> tuple[Mark, ...]:
     return tuple(Mark(f"1/gamma = {1 / gamma:.4g}", 1 / gamma) for gamma in _setting(runs, "gamma")[:3] if gamma > 0)
 
 
-def _two_random_states(runs: Sequence[Result]) -> tuple[Mark, ...]:
-    return (Mark("two random states", 1.0),)
-
-
-def _fully_borne_out(runs: Sequence[Result]) -> tuple[Mark, ...]:
-    return (Mark("borne out", 1.0),)
+def _one_is(meaning: str) -> Marks:
+    return lambda runs: (Mark(meaning, 1.0),)
 
 
 NEIGHBORHOOD = (
@@ -115,12 +111,12 @@ DREAMS = (
         {"dream/slope": "slope", "dream/share": "share"},
         "Slope of the real advantages of what was done on what the dream says of it: 1 where dreamt differences of "
         "actions are real ones, 0 where they have nothing to do with them. The share is what the dream has of the "
-        "neighborhood for it: 1 unless planner.dream.trust calibrates it.", marks=_fully_borne_out,
+        "neighborhood for it: 1 unless planner.dream.trust calibrates it.", marks=_one_is("borne out"),
     ),
     Quantity("dream_latent", "Latent error by horizon", "relative L1 distance",
              {"dream_quality/latent_error_first": "first step", "dream_quality/latent_error_last": "last step"},
              "Distance of the dreamt latent from the real one over that of two random states: at 1 a dream knows "
-             "nothing any more.", marks=_two_random_states),
+             "nothing any more.", marks=_one_is("two random states")),
     Quantity("dream_correlation", "Dreamt against real return", "correlation", {"dream_quality/return_correlation": ""},
              "Correlation of the discounted return of T dreamt steps with the real one."),
     Quantity("dream_return", "Error of the dreamt return", "return",
