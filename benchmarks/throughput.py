@@ -16,7 +16,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -53,27 +53,37 @@ def main(words: Sequence[str]) -> int:
 
 def parse(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """Splits the command line into our own options, checked, and overrides of ``dreamspi train``."""
-    chosen: dict[str, Any] = dict(DEFAULTS)
-    overrides = [] if any(word.startswith("env=") for word in words) else ["env=atari/Pong"]
     for word in words:
-        key, equals, value = word.partition("=")
-        if key in ("planner", "resume"):
+        if word.partition("=")[0] in ("planner", "resume"):
             raise UserError(f"{word}: not here; write planners=ppo,deepspi for the planners to compare.")
-        if not equals or key not in DEFAULTS:
-            overrides.append(word)
-        else:
-            chosen[key] = value
+    chosen, overrides = separated(words, DEFAULTS, lists={"planners": options("planner")})
+    chosen["planners"] = list(dict.fromkeys([BASELINE, *chosen["planners"]]))
+    return chosen, overrides if any(word.startswith("env=") for word in overrides) else ["env=atari/Pong", *overrides]
+
+
+def separated(
+    words: Sequence[str], defaults: Mapping[str, str], lists: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], list[str]]:
+    """A benchmark's own options, and what is left: overrides of ``dreamspi train``.
+
+    Args:
+        defaults: its own options; ``iterations`` and ``repeats`` are counts, ``json`` is a file to write.
+        lists: those that are comma-separated names, and which there are.
+    """
+    mine = [word for word in words if "=" in word and word.partition("=")[0] in defaults]
+    chosen: dict[str, Any] = dict(defaults) | dict(word.split("=", 1) for word in mine)
     for key in ("iterations", "repeats"):
         if not chosen[key].isdecimal() or int(chosen[key]) < 1:
             raise UserError(f"{key}={chosen[key]}: must be a whole number of at least 1.")
         chosen[key] = int(chosen[key])
-    chosen["planners"] = list(dict.fromkeys([BASELINE, *chosen["planners"].split(",")]))
-    for name in chosen["planners"]:
-        if name not in options("planner"):
-            raise unknown("planners", name, options("planner"))
+    for key, names in lists.items():
+        chosen[key] = chosen[key].split(",")
+        for name in chosen[key]:
+            if name not in names:
+                raise unknown(key, name, names)
     if chosen["json"] and not Path(chosen["json"]).resolve().parent.is_dir():
         raise UserError(f"json={chosen['json']}: no such directory.")
-    return chosen, overrides
+    return chosen, [word for word in words if word not in mine]
 
 
 def configurations(planners: Sequence[str], overrides: Sequence[str]) -> dict[str, DictConfig]:
@@ -151,47 +161,64 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def measure(configs: dict[str, DictConfig], iterations: int, repeats: int) -> dict[str, Any]:
-    """Results by planner, ``BASELINE`` among them."""
+    """Results by name; ratios are to the first."""
     runs = {name: Watched(config) for name, config in configs.items()}
-    if runs[BASELINE].training.iterations <= iterations * repeats:
+    baseline = next(iter(runs.values()))
+    if min(run.training.iterations for run in runs.values()) <= iterations * repeats:
         raise UserError(f"total_steps: too few for {iterations} x {repeats} iterations and a first to warm up.")
     for _ in range(1 + iterations * repeats):
         for run in runs.values():
             run.iterate()
     for run in runs.values():
         run.training.close()
-    return {name: run.result(runs[BASELINE], iterations) for name, run in runs.items()}
+    return {name: run.result(baseline, iterations) for name, run in runs.items()}
 
 
 def report(chosen: dict[str, Any], overrides: Sequence[str]) -> None:
     """Measures and prints; writes ``json=<file>`` where it was asked for."""
     configs = configurations(chosen["planners"], overrides)
-    config, cpu = configs[BASELINE], Path("/proc/cpuinfo")
+    config = configs[BASELINE]
     prepare(config.threads)
     results = measure(configs, chosen["iterations"], chosen["repeats"])
-    names = re.findall(r"model name\s*: (.*)", cpu.read_text() if cpu.exists() else "") or [platform.machine()]
     setting = {
         "setting": f"{config.choices.env}, {config.choices.world_model}, {config.num_envs} x {config.num_steps}",
         "overrides": " ".join(overrides),
         "measured": f"{chosen['repeats']} x {chosen['iterations']} iterations",
-        "machine": f"{names[0]}, {available_threads()} cores, {torch.get_num_threads()} torch threads, {config.device}",
+        **machine(config.device),
         "dtype": str(torch.get_default_dtype()),
         "peak_rss": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, all planners together",
-        **provenance(),
     }
-    print(*(f"{key}: {value}" for key, value in setting.items()), "", table(results), sep="\n")
-    if chosen["json"]:
-        write_atomically(Path(chosen["json"]), json.dumps({"setting": setting, "planners": results}, indent=2) + "\n")
+    publish(setting, table(results), chosen["json"], planners=results)
+
+
+def publish(setting: Mapping[str, Any], text: str, file: str, **results: Any) -> None:
+    """Prints a setting and a table; writes setting and results to ``file`` as JSON, if it has a name."""
+    print(*(f"{key}: {value}" for key, value in setting.items()), "", text, sep="\n")
+    if file:
+        write_atomically(Path(file), json.dumps({"setting": setting, **results}, indent=2) + "\n")
+
+
+def machine(device: str = "cpu") -> dict[str, str]:
+    """What was measured on, and with what versions."""
+    cpu = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", cpu.read_text() if cpu.exists() else "") or [platform.machine()]
+    threads = f"{available_threads()} cores, {torch.get_num_threads()} torch threads, {device}"
+    return {"machine": f"{names[0]}, {threads}", **provenance()}
 
 
 def table(results: dict[str, Any]) -> str:
-    """One line per planner; spreads as median (least - largest)."""
-    rows = [["planner", "env/s", "dreamed/s", *PHASES, "other", "s/iteration", f"x {BASELINE}"]]
+    """One line per result; spreads as median (least - largest)."""
+    rows = [["", "env/s", "dreamed/s", *PHASES, "other", "s/iteration", f"x {next(iter(results))}"]]
     for name, found in results.items():
         speeds = [f"{found[f'{kind}_steps_per_second']:,.0f}" for kind in ("env", "dream")]
         shares = [f"{share:.0%}" for share in found["shares"].values()]
         spreads = ["{median:.2f} ({min:.2f} - {max:.2f})".format(**found[key]) for key in ("seconds", "ratio")]
         rows.append([name, *speeds, *shares, *spreads])
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table of words, each column as wide as it needs."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(word.rjust(n) for word, n in zip(row, widths, strict=True)) for row in rows)
 

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 from scipy import stats
 from torch import Tensor
-from torchrl.envs import ExplorationType, set_exploration_type
+from torchrl.envs import ExplorationType, set_exploration_type, step_mdp
 
 from dreamspi.building import make_env, make_planner, refusals
 from dreamspi.checkpoints import CheckpointStore, Damaged, load
@@ -156,16 +156,15 @@ def play(
         film.add(env.render(), False)
     with set_exploration_type(kind):
         while any(len(r) < n for r, n in zip(returns, share.tolist(), strict=True)):
-            chosen = planner.policy(state.to(planner.device)).cpu()
-            after, state = world.step_and_maybe_reset(chosen)
+            after = world.step(planner.policy(state.to(planner.device)).cpu())
             over: Tensor = after["next", "game_over"].squeeze(-1)
             if film is not None and not film.over:
-                # The game has already begun anew where it was over: its picture before is the last.
-                film.add(film.frames[-1] if over[0] else env.render(), bool(over[0]))
+                film.add(env.render(), bool(over[0]))
             for i in over.nonzero().flatten().tolist():
                 if len(returns[i]) < share[i]:
                     returns[i].append(float(after["next", "episode_return"][i]))
                     lengths[i].append(int(after["next", "episode_length"][i]))
+            state = world.maybe_reset(step_mdp(after))
     return sum(returns, []), sum(lengths, [])
 
 

@@ -1,7 +1,7 @@
-"""``python -m dreamspi.studies.attended <words>``: the command ``dreamspi <words>``, for as long as somebody waits.
+"""``python -m dreamspi.studies.attended <parent> <words>``: ``dreamspi <words>``, for as long as its parent waits.
 
-When the process that started it is gone, it gets SIGTERM: a training saves and leaves. So a worker that is killed
-leaves no training behind that nobody watches, stops or counts.
+``<parent>`` is the number of the process that started it. Once that is gone, this one gets SIGTERM: a training saves
+and leaves. So a worker that is killed leaves no training behind that nobody watches, stops or counts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import time
 
 from dreamspi.cli import main
 
-#: The environment variable that says which process the parent must be.
-ATTENDANT = "DREAMSPI_ATTENDANT"
 #: Seconds between two looks at who the parent is.
 PERIOD = 0.5
 
@@ -28,6 +26,5 @@ def attend(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    parent = int(os.environ.pop(ATTENDANT))
-    threading.Thread(target=attend, args=(parent,), daemon=True).start()
-    sys.exit(main())
+    threading.Thread(target=attend, args=(int(sys.argv[1]),), daemon=True).start()
+    sys.exit(main(sys.argv[2:]))

@@ -20,7 +20,6 @@ from omegaconf import DictConfig
 
 from dreamspi.config import RESUME_KEYS
 from dreamspi.overrides import quoted
-from dreamspi.studies.attended import ATTENDANT
 from dreamspi.studies.design import Cell
 from dreamspi.studies.store import Study
 
@@ -85,7 +84,7 @@ def _train(study: Study, cell: Cell, lock: int, parent: int) -> int:
     """Runs the training; returns its exit code, negative after a signal."""
     with study.log(cell).open("ab") as log:
         training = subprocess.Popen(
-            [sys.executable, "-m", "dreamspi.studies.attended", "train", *_words(study, cell)],
+            [sys.executable, "-m", "dreamspi.studies.attended", str(os.getpid()), "train", *_words(study, cell)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -115,7 +114,7 @@ def _words(study: Study, cell: Cell) -> list[str]:
 def _environment(cell: Cell) -> dict[str, str]:
     """Numerical libraries read their thread count when they load, before torch can be told."""
     threads = str(cell.threads)
-    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, ATTENDANT: str(os.getpid())}
+    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
 def _reason(log: Path, before: int, code: int) -> str:

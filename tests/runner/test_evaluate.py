@@ -82,7 +82,7 @@ def test_greedy_takes_the_likeliest_action() -> None:
 def test_the_film_is_the_first_game_of_copy_0(tmp_path: Path) -> None:
     film = Film(tmp_path / "film.mp4")
     play(always(0), Countdown([4, 7]), episodes=4, film=film)
-    assert [int(frame[0, 0, 0]) for frame in film.frames] == [0, 1, 2, 3, 3]
+    assert [int(frame[0, 0, 0]) for frame in film.frames] == [0, 1, 2, 3, 4]
 
 
 def test_statistics_by_hand() -> None:

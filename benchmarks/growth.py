@@ -1,0 +1,107 @@
+"""How an iteration's time grows with the work: copies, steps, imagination horizon and latent size, one at a time.
+
+    python -m benchmarks.growth [axes=num_envs,num_steps,horizon,latent] [iterations=4] [repeats=3] [json=<file>]
+                                [any override of `dreamspi train`, such as env=minatar/breakout planner=hybrid]
+
+On each axis the setting, its double and its fourfold live in one process and take turns, iteration by iteration, as
+in `benchmarks/throughput.py`, whose phases are shown. The power is that of the size which the time grows with between
+the setting and its fourfold: 1 where twice the work takes twice the time, 0 where it is free.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from benchmarks.throughput import aligned, machine, measure, publish, separated, table
+from dreamspi.config import compose
+from dreamspi.errors import EXIT_USER_ERROR, UserError, tell
+from dreamspi.machine import prepare
+from world_models.encoders import ENCODERS
+
+FACTORS = (1, 2, 4)
+#: The argument of an encoder that is the size of its latent; pictures of 84 x 84 keep their feature map.
+LATENT = {"small_cnn": "width", "mlp": "latent"}
+
+
+def latent(config: DictConfig, factor: int) -> str:
+    """Raises UserError for an encoder whose latents have no size of their own."""
+    name = config.world_model.encoder
+    if name not in LATENT:
+        raise UserError(f"axes=latent: needs world_model.encoder={' or '.join(LATENT)}, here it is {name}.")
+    size = inspect.signature(ENCODERS[name]).parameters[LATENT[name]].default * factor
+    path = f"{ENCODERS[name].__module__}.{ENCODERS[name].__name__}"
+    return f"world_model.encoder={{_target_: {path}, _partial_: true, {LATENT[name]}: {size}}}"
+
+
+def horizon(config: DictConfig, factor: int) -> str:
+    """Raises UserError for a planner that doesn't dream."""
+    if config.planner.get("dream") is None:
+        raise UserError(f"axes=horizon: planner={config.choices.planner} does not dream.")
+    return f"planner.dream.horizon={config.planner.dream.horizon * factor}"
+
+
+#: By axis, the override that makes a setting so many times as large.
+AXES: dict[str, Callable[[DictConfig, int], str]] = {
+    "num_envs": lambda config, factor: f"num_envs={config.num_envs * factor}",
+    "num_steps": lambda config, factor: f"num_steps={config.num_steps * factor}",
+    "horizon": horizon,
+    "latent": latent,
+}
+DEFAULTS = {"axes": ",".join(AXES), "iterations": "4", "repeats": "3", "json": ""}
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures, prints, and returns the exit code; a user's mistake is one line on stderr."""
+    try:
+        if {"--help", "-h", "help"} & set(words):
+            print(__doc__)
+        else:
+            report(*separated(words, DEFAULTS, lists={"axes": tuple(AXES)}))
+    except UserError as error:
+        tell(error)
+        return EXIT_USER_ERROR
+    return 0
+
+
+def report(chosen: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Measures axis by axis and prints; writes ``json=<file>`` where it was asked for."""
+    config = compose(overrides)
+    prepare(config.threads)
+    races = {axis: race(axis, config, overrides) for axis in chosen["axes"]}  # all wrong input before any work
+    found = {axis: measure(configs, chosen["iterations"], chosen["repeats"]) for axis, configs in races.items()}
+    setting = {
+        "setting": ", ".join(config.choices[group] for group in ("env", "world_model", "planner")),
+        "overrides": " ".join(overrides),
+        "measured": f"{chosen['repeats']} x {chosen['iterations']} iterations",
+        **machine(config.device),
+    }
+    powers = {axis: power(results) for axis, results in found.items()}
+    grown = [["axis", "power"], *([axis, f"{value:.2f}"] for axis, value in powers.items())]
+    text = "\n\n".join([*map(table, found.values()), aligned(grown)])
+    publish(setting, text, chosen["json"], axes=found, powers=powers)
+
+
+def race(axis: str, config: DictConfig, overrides: Sequence[str]) -> dict[str, DictConfig]:
+    """The settings of one axis by name, the smallest first."""
+    words = [AXES[axis](config, factor) for factor in FACTORS]
+    return {_name(axis, word): compose([*overrides, word]) for word in words}
+
+
+def _name(axis: str, word: str) -> str:
+    """``num_envs=256``, whatever stands in ``word``: the size is its last number."""
+    return f"{axis}={''.join(c if c.isdigit() else ' ' for c in word).split()[-1]}"
+
+
+def power(results: dict[str, Any]) -> float:
+    """Of the size, between the first setting and the last."""
+    return math.log(list(results.values())[-1]["ratio"]["median"]) / math.log(FACTORS[-1] / FACTORS[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
