@@ -12,13 +12,13 @@ import torch
 from omegaconf import DictConfig
 from tensordict import TensorDictBase
 
+from dreamspi.agents import restore
 from dreamspi.building import make_env, make_planner, refusals
 from dreamspi.certificate_table import told
 from dreamspi.collection import Collection
 from dreamspi.config import load as load_config
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
-from dreamspi.evaluate import restore
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.certificates.lipschitz import Given, Refuted

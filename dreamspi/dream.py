@@ -12,12 +12,11 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 
 from dreamspi import dream_film, dream_picture
-from dreamspi.building import make_env, make_planner, refusals
+from dreamspi.agents import load_agent
+from dreamspi.building import refusals
 from dreamspi.certify import finite
-from dreamspi.config import load as load_config
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
-from dreamspi.evaluate import restore
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.dream_quality import Agreement, Calibration, DreamQuality, agree, judge, typical_distance
@@ -86,13 +85,10 @@ def parse_options(words: list[str]) -> Options:
 def dream(options: Options) -> int:
     """Plays, dreams, compares, prints, writes. Returns the exit code."""
     run = Path(options.run)
-    cfg = load_config(run)
-    cfg.device = options.device
-    env = make_env(cfg, num_envs=min(options.num_envs, options.episodes), training=True)
-    planner = make_planner(cfg, env)
+    copies = min(options.num_envs, options.episodes)
+    cfg, env, planner, path, step = load_agent(run, options.checkpoint, copies, training=True, device=options.device)
     if not planner.learns_model:
         raise UserError(f"{run}: planner={cfg.choices.planner} learns no world model; there is nothing to dream with.")
-    path, info = restore(planner, run, options.checkpoint)
     with refusals():
         if options.video:  # first: what can't be filmed is told before anything is played
             dream_film.film(cfg, planner, options.horizon, options.seed, run / "dream.mp4")
@@ -103,7 +99,7 @@ def dream(options: Options) -> int:
         check_horizon(options.horizon, episodes)
         found = look(planner, episodes.unsqueeze(0), options.horizon)
     result = {key: cfg.choices[key] for key in ("env", "world_model", "planner")} | {"seed": cfg.seed}
-    result |= {"checkpoint": str(path), "env_steps": info["step"], "episodes": options.episodes}
+    result |= {"checkpoint": str(path), "env_steps": step, "episodes": options.episodes}
     result |= {"dream_seed": options.seed, "horizon": options.horizon, "gamma": cfg.gamma}
     result |= {name: finite(asdict(getattr(found, name))) for name in ("sampled", "mean", "value")}
     result |= {"picture": str(run / "dream.png")} | ({"video": str(run / "dream.mp4")} if options.video else {})

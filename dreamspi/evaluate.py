@@ -14,12 +14,10 @@ from scipy import stats
 from torch import Tensor
 from torchrl.envs import ExplorationType, set_exploration_type, step_mdp
 
-from dreamspi.building import make_env, make_planner, refusals
-from dreamspi.checkpoints import CheckpointStore, Damaged, load
-from dreamspi.config import load as load_config
+from dreamspi.agents import load_agent
+from dreamspi.building import refusals
 from dreamspi.envs.base import VectorEnv
 from dreamspi.envs.memory import carrying
-from dreamspi.errors import UserError
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.planner import Planner
@@ -74,17 +72,14 @@ def parse_options(words: list[str]) -> Options:
 
 def evaluate(options: Options) -> int:
     """Plays, prints, writes. Returns the exit code."""
-    cfg = load_config(Path(options.run))
-    cfg.device = options.device
-    env = make_env(cfg, num_envs=min(options.num_envs, options.episodes), training=False)
-    planner = make_planner(cfg, env)
-    path, info = restore(planner, Path(options.run), options.checkpoint)
+    copies = min(options.num_envs, options.episodes)
+    cfg, env, planner, path, step = load_agent(options.run, options.checkpoint, copies, device=options.device)
     env.set_seed(options.seed)
     torch.manual_seed(options.seed)
     film = Film(Path(options.run) / "video.mp4") if options.video else None
     with refusals():
         returns, lengths = play(planner, env, options.episodes, options.greedy, film)
-    result = _facts(cfg) | {"checkpoint": str(path), "env_steps": info["step"], "greedy": options.greedy}
+    result = _facts(cfg) | {"checkpoint": str(path), "env_steps": step, "greedy": options.greedy}
     result |= {"evaluation_seed": options.seed} | statistics(returns, options.seed)
     result |= {"mean_length": float(np.mean(lengths)), "returns": returns}
     if film is not None:
@@ -95,24 +90,6 @@ def evaluate(options: Options) -> int:
         write_atomically(Path(options.json), text + "\n")
     print(text if options.json == "-" else _told(result))
     return 0
-
-
-def restore(planner: Planner, run: Path, which: str) -> tuple[Path, dict[str, Any]]:
-    """Loads a checkpoint's agent into ``planner``; returns the checkpoint's path and facts.
-
-    A damaged one is skipped with a warning, but for one that was named by its path.
-
-    Raises:
-        UserError: no such checkpoint, or none that is whole.
-    """
-    store = CheckpointStore(run / "checkpoints", keep=1, best_metric="return")
-    named = {"newest": store.load_newest, "best": store.load_best}
-    if which in named:
-        return named[which]({"planner": planner})
-    try:
-        return Path(which), load(Path(which), {"planner": planner})
-    except Damaged as error:
-        raise UserError(f"checkpoint={which}: {error} Named ones are: newest, best.") from error
 
 
 class Film:

@@ -168,6 +168,8 @@ def check_type(key: str, value: Any, default: Any) -> None:
         return  # null switches a part off; whether it may is its constructor's to say
     if isinstance(default, str) and isinstance(value, dict) and "_target_" in value:
         return  # a class in the place of a name; whether it may is the reader's to say
+    if isinstance(default, DictConfig) and not isinstance(value, dict):
+        raise UserError(f"{key}={value}: {_parts(key, value, default)}")
     expected = ""
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -184,3 +186,13 @@ def check_type(key: str, value: Any, default: Any) -> None:
         expected = expected or "a number"
     if expected:
         raise UserError(f"{key}={value}: must be {expected}; its default is {default}.")
+
+
+def _parts(key: str, value: Any, default: DictConfig) -> str:
+    """What to write in the place of a single value for a section."""
+    target = default.get("_target_")
+    if target is None:
+        return f"has keys of its own, which are set one by one: {', '.join(f'{key}.{name!s}' for name in default)}."
+    module = str(target).rpartition(".")[0]
+    named = f"{module}.{value}" if str(value).isidentifier() else str(target)
+    return f"is built by a class; write {key}._target_={named}, for example. Its default is {target}."

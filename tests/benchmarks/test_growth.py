@@ -40,7 +40,7 @@ def test_the_settings_of_an_axis_differ_in_it_alone():
     configs = race("horizon", compose(words), words)
     assert [config.planner.dream.horizon for config in configs.values()] == [3, 6, 12]
     for config in configs.values():
-        config.planner.dream.horizon, config.choices.run_id = 0, ''
+        config.planner.dream.horizon, config.choices.run_id = 0, ""
     first, *others = configs.values()
     assert all(other == first for other in others)
     widths = [config.world_model.encoder.width for config in race("latent", compose(words), words).values()]

@@ -106,6 +106,9 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("planner.hidden=wide", ["planner.hidden=wide: must be a whole number"]),
         ("planner.C=[1.1]", ["planner.C=[1.1]: must be a number"]),
         ("device=[cpu]", ["device=['cpu']: must be a word"]),
+        ("collector=ray", ["collector=ray: has keys of its own", "collector.backend"]),
+        ("world_model.cost=Squared", ["write world_model.cost._target_=world_models.costs.Squared"]),
+        ("planner.heads=2", ["planner.heads=2: is built by a class", "planners.heads.Heads"]),
         ("planner.neighborhood=hard", ["planner.neighborhood=hard", "clip, drift, stop, project"]),
         # ranges
         ("seed=-1", ["seed=-1: must be a whole number from 0 to 2^32 - 1"]),
