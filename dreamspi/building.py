@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pydoc import locate
 from typing import Any
 
 import torch
@@ -19,6 +22,8 @@ from world_models.contract import Unsuited, WorldModel
 
 #: Keys of an environment's file that are the runner's, not its constructor's.
 RUNNER_KEYS = ("names", "encoder", "total_steps", "dream_horizon", "dream_epochs")
+#: What the annotation of an argument that may be null looks like, none at all included.
+_TAKES_NONE = re.compile(r"^$|\| None$|^None\b|Optional|^Any$|^object$")
 
 
 def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: Any) -> Any:
@@ -34,16 +39,46 @@ def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: A
         UserError: if the constructor refuses its arguments, in whatever way, or a package is missing.
             With ``HYDRA_FULL_ERROR=1`` the cause is raised as it is.
     """
-    section = OmegaConf.to_container(config[key], resolve=True)
-    assert isinstance(section, dict)
-    section = {name: value for name, value in section.items() if name not in without}
+    written = OmegaConf.to_container(config[key], resolve=True)
+    assert isinstance(written, dict)
+    section = {str(name): value for name, value in written.items() if name not in without}
+    refuse_nulls(key, section)
     try:
         # A spec is a dataclass, which Hydra would take for configuration: it gets only what was written.
         return instantiate(section, _convert_="all", _partial_=True)(**more)
-    except (InstantiationException, ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
+    except (
+        InstantiationException,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        ImportError,
+    ) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         raise UserError(_message(error, f"{key}={config.choices.get(key, key)}")) from error
+
+
+def refuse_nulls(key: str, section: Mapping[str, Any]) -> None:
+    """Raises ``UserError`` for a null, somewhere in a section, where the class that it is for takes none: one that
+    annotates the argument, and not with ``None`` among what it may be."""
+    annotations = _annotations(section.get("_target_"))
+    for name, value in section.items():
+        if isinstance(value, dict):
+            refuse_nulls(f"{key}.{name}", value)
+        elif value is None and not _TAKES_NONE.search(annotations.get(name, "")):
+            raise UserError(f"{key}.{name}=null: {section['_target_']} can't do without it ({annotations[name]}).")
+
+
+def _annotations(target: object) -> dict[str, str]:
+    """The annotations of what a class takes, its parents' too, or a function."""
+    found = locate(target) if isinstance(target, str) else None
+    kinds = reversed(found.__mro__) if isinstance(found, type) else ()
+    builders = [vars(kind).get("__init__") for kind in kinds] or [found]
+    signatures = [inspect.signature(builder) for builder in builders if callable(builder)]
+    parameters = [parameter for signature in signatures for parameter in signature.parameters.values()]
+    return {each.name: str(each.annotation) for each in parameters if each.annotation is not each.empty}
 
 
 def _message(error: BaseException, section: str) -> str:

@@ -76,8 +76,8 @@ def _policy(name: str, p: PolicyEvidence) -> str:
 
 def _by_construction(e: Evidence) -> list[str]:
     known = [f"{n} {k:.4g}" for n, k in zip(("K_R", "K_P"), e.by_construction, strict=True) if k is not None]
-    what = "   by construction, for each action; under a policy its own change with z comes on top"
-    return ["  " + "   ".join(known) + what] if known else []
+    what = "by construction, for each action, Euclidean (above: L1); under a policy its own change with z comes on top"
+    return [f"  {'   '.join(known)}   {what}"] if known else []
 
 
 def _assumptions(assumptions: Iterable[Assumption]) -> list[str]:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from omegaconf import DictConfig
 from tensordict import TensorDictBase
 
@@ -19,6 +18,7 @@ from dreamspi.collection import Collection
 from dreamspi.config import load as load_config
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
+from dreamspi.generators import seed_everything
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.certificates.lipschitz import Given, Refuted
@@ -100,7 +100,7 @@ def certify(options: Options) -> int:
     path, info = restore(planner, Path(options.run), options.checkpoint)
     progress = progress_at(cfg, info["step"]) if options.progress is None else options.progress
     env.set_seed(options.seed)
-    torch.manual_seed(options.seed)
+    seed_everything(options.seed)
     with refusals():
         episodes = play_episodes(planner, env, options.episodes)
         batch = next_batch(cfg, planner, options.seed)

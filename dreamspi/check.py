@@ -12,7 +12,7 @@ from torchrl.data import TensorSpec
 from dreamspi.building import build, check_device, make_env, refusals
 from dreamspi.catalogue import options
 from dreamspi.config import compose
-from dreamspi.errors import UserError
+from dreamspi.errors import EXIT_USER_ERROR, UserError
 from dreamspi.overrides import name_classes, parse
 from world_models.checks import CHECKS, ONCE, Check, CheckFailed, Skipped, Subject, run, sentence
 from world_models.checks.observations import KINDS
@@ -56,8 +56,27 @@ def parse_options(words: list[str]) -> list[list[str]]:
 
 
 def check(models: list[list[str]]) -> int:
-    """Checks each model that overrides configure. Returns the exit code."""
-    return max([_check_one(overrides) for overrides in models])
+    """Checks each model that overrides configure; of several, some may refuse what they are shown.
+
+    Returns the exit code.
+
+    Raises:
+        UserError: wrong input, or a model alone that refuses.
+    """
+    if len(models) == 1:
+        with refusals():
+            return _check_one(models[0])
+    codes = [_unless_refused(overrides) for overrides in models]
+    return max([code for code in codes if code is not None], default=EXIT_USER_ERROR)
+
+
+def _unless_refused(overrides: list[str]) -> int | None:
+    """The exit code of a model that the first override names; ``None`` where it refuses, which is told."""
+    try:
+        return _check_one(overrides)
+    except Unsuited as refusal:
+        print(f"{overrides[0]}\n  refused  {refusal}", flush=True)
+        return None
 
 
 def _chosen(group: str, overrides: list[str]) -> bool:
@@ -65,20 +84,20 @@ def _chosen(group: str, overrides: list[str]) -> bool:
 
 
 def _check_one(overrides: list[str]) -> int:
+    """The exit code of one model. Raises ``Unsuited`` where it can't take what it is shown."""
     config = compose(overrides)
     check_device(config.device)
     subjects = _in_environment(config) if _chosen("env", overrides) else _on_every_kind(config)
     refused = {kind: _refusal(subject) for kind, subject in subjects.items()}
     if None not in refused.values():
-        raise UserError("; ".join(dict.fromkeys(map(str, refused.values()))))
+        raise Unsuited("; ".join(dict.fromkeys(map(str, refused.values()))))
     print(f"world_model={config.choices.world_model}", flush=True)
     for kind, refusal in refused.items():
         if refusal is not None:
             print(f"  refused  {kind:<{WIDTH}} {refusal}")
             del subjects[kind]
-    with refusals():  # of what the environment shows
-        seen: set[str] = set()
-        counts = Counter(_told(check, subjects, seen) for check in CHECKS)
+    seen: set[str] = set()
+    counts = Counter(_told(check, subjects, seen) for check in CHECKS)
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())), end=".\n")
     return EXIT_FAILED if counts["FAILED"] else 0
 
@@ -110,6 +129,8 @@ def _build(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel
     except UserError as error:
         if isinstance(error.__cause__, Unsuited):  # in the words of a refused training
             raise Unsuited(str(error)) from error
+        if isinstance(error.__cause__, AttributeError):  # a fault of the model: the checks tell where
+            raise error.__cause__ from None
         raise
 
 

@@ -169,6 +169,7 @@ def load(path: Path, components: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         Damaged: if the file can't be trusted or lacks a component.
+        UserError: if it is sound, and of something else.
         OSError: no space to unpack it; that says nothing of the file.
     """
     verify(path)
@@ -179,8 +180,12 @@ def load(path: Path, components: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise
         raise Damaged(f"{path}: can't be read: {error}.") from error
-    for name, component in components.items():
-        component.load_state_dict(held[name].state)
+    try:
+        for name, component in components.items():
+            component.load_state_dict(held[name].state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: is of another agent, or another version of DreamSPI: {reason}") from error
     return dict(manifest["metadata"])
 
 

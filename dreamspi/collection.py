@@ -8,7 +8,6 @@ bounds how much there is to replay.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from torchrl.envs import EnvBase
 
 from dreamspi.collectors import source
 from dreamspi.envs.memory import carrying
+from dreamspi.generators import seed_everything
 from dreamspi.replay import Recording, Replayable, Stopped
 
 
@@ -67,8 +67,7 @@ class Collection:
         """Builds environments and collector anew, and seeds everything from (seed, iteration)."""
         self.actions = []
         games, rest = barrier_seeds(self.seed, iteration)
-        random.seed(rest)  # some Gymnasium environments draw from the global generators
-        np.random.seed(rest)
+        seed_everything(rest)
         self.source.build(games, rest)
 
     @property
@@ -92,7 +91,8 @@ class Collection:
         with torch.no_grad():
             batch = self.source.next()
         batch = batch.reshape(self.num_envs, self.num_steps)
-        self.actions.append(batch["action"].to("cpu", torch.int16))
+        if self.replays:
+            self.actions.append(batch["action"].to("cpu", torch.int16))
         memory = batch["next"].get("memory", None)
         self.memory = None if memory is None else memory[:, -1].clone()
         return batch

@@ -37,6 +37,7 @@ COUNTS = (
     "total_steps",
     "log_every",
     "certify_every",
+    "collector.workers",
     "checkpoint.every",
     "checkpoint.keep",
     "checkpoint.barrier",

@@ -17,6 +17,7 @@ from dreamspi.building import refusals
 from dreamspi.certify import finite
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
+from dreamspi.generators import seed_everything
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.dream_quality import Agreement, Calibration, DreamQuality, agree, judge, typical_distance
@@ -93,7 +94,7 @@ def dream(options: Options) -> int:
         if options.video:  # first: what can't be filmed is told before anything is played
             dream_film.film(cfg, planner, options.horizon, options.seed, run / "dream.mp4")
         env.set_seed(options.seed)
-        torch.manual_seed(options.seed)
+        seed_everything(options.seed)
         episodes = play_episodes(planner, env, options.episodes)
         env.close()
         check_horizon(options.horizon, episodes)

@@ -18,6 +18,8 @@ from dreamspi.agents import load_agent
 from dreamspi.building import refusals
 from dreamspi.envs.base import VectorEnv
 from dreamspi.envs.memory import carrying
+from dreamspi.errors import UserError
+from dreamspi.generators import seed_everything
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.planner import Planner
@@ -42,6 +44,8 @@ keys:
 
 #: Frames per second and longest length of a video.
 FPS, MAX_FRAMES = 15, 15 * 240
+#: Steps of a game after which it is taken to be endless; the longest that a family of ours allows is 27,000.
+MAX_LENGTH = 200_000
 RESAMPLES = 2000
 
 
@@ -75,7 +79,7 @@ def evaluate(options: Options) -> int:
     copies = min(options.num_envs, options.episodes)
     cfg, env, planner, path, step = load_agent(options.run, options.checkpoint, copies, device=options.device)
     env.set_seed(options.seed)
-    torch.manual_seed(options.seed)
+    seed_everything(options.seed)
     film = Film(Path(options.run) / "video.mp4") if options.video else None
     with refusals():
         returns, lengths = play(planner, env, options.episodes, options.greedy, film)
@@ -122,6 +126,9 @@ def play(
     """Raw returns and lengths of whole games.
 
     Each copy plays a share that is fixed in advance: taking the first games to end would favour short ones.
+
+    Raises:
+        UserError: a game goes on for more than ``MAX_LENGTH`` steps.
     """
     share = torch.tensor([len(range(i, episodes, env.num_envs)) for i in range(env.num_envs)])
     returns: list[list[float]] = [[] for _ in share]
@@ -141,6 +148,8 @@ def play(
                 if len(returns[i]) < share[i]:
                     returns[i].append(float(after["next", "episode_return"][i]))
                     lengths[i].append(int(after["next", "episode_length"][i]))
+            if (longest := int(after["next", "episode_length"].max())) > MAX_LENGTH:
+                raise UserError(f"a game is still not over after {longest} steps: this agent may never end it.")
             state = world.maybe_reset(step_mdp(after))
     return sum(returns, []), sum(lengths, [])
 

@@ -9,16 +9,18 @@ import torch
 
 #: Parameters of glibc's mallopt: where the top of the heap is given back, and how many blocks may lie outside it.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+#: torch's own choice of threads.
+_THREADS = torch.get_num_threads()
 
 
 def prepare(threads: int | None) -> None:
     """Called once, before anything is computed.
 
     Args:
-        threads: threads that torch may use; ``None`` leaves its own choice.
+        threads: threads that torch may use; ``None`` for torch's own choice, whatever was set before.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or _THREADS)
+    torch.backends.cudnn.allow_tf32 = False  # precision=fp32 is what it says; bf16 is there for speed
     _products_by_onednn()
     _keep_memory()
 

@@ -54,13 +54,18 @@ def check_playing(options: Any, *counts: str) -> None:
     for key in counts:
         if getattr(options, key) < 1:
             raise UserError(f"{key}={getattr(options, key)}: must be at least 1.")
-    if options.seed < 0:
-        raise UserError(f"seed={options.seed}: must be at least 0.")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"seed={options.seed}: must be a whole number from 0 to 2^32 - 1.")
     check_device_name(options.device)
     check_json(options.json)
 
 
 def check_json(json: str | None) -> None:
     """Raises unless ``json=`` names a file in a directory that exists, or is ``-`` or null."""
-    if json not in (None, "-") and not Path(str(json)).resolve().parent.is_dir():
-        raise UserError(f"json={json}: there is no directory {Path(str(json)).resolve().parent}.")
+    if json in (None, "-"):
+        return
+    path = Path(str(json)).resolve()
+    if path.is_dir():
+        raise UserError(f"json={json}: is a directory; name a file.")
+    if not path.parent.is_dir():
+        raise UserError(f"json={json}: there is no directory {path.parent}.")

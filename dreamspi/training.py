@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from tensordict import TensorDictBase
-from torchrl.checkpoint import GlobalRNGState
 
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.collection import Collection
 from dreamspi.errors import UserError
+from dreamspi.generators import Generators
 from dreamspi.metrics_file import RECENT_GAMES
 from dreamspi.replay import Recording
 
@@ -204,7 +204,7 @@ class Training:
         """
         recording = self.collection.recorded()
         _, info = store.load_newest(self._components(recording))
-        generators = GlobalRNGState().state_dict()
+        generators = Generators().state_dict()
         self.iteration, self.barrier, self.seconds = info["iteration"], info["barrier"], info["seconds"]
         self.dream_steps = info["dream_steps"]
         self.scores.restore(info["scores"])
@@ -217,10 +217,10 @@ class Training:
             if steps := recording.actions.numel():
                 say(f"replaying {steps:,} steps, those since the games last began anew")
             self.collection.replay(recording, stop)
-            GlobalRNGState().load_state_dict(generators)
+            Generators().load_state_dict(generators)
 
     def _components(self, recording: Recording) -> dict[str, Any]:
-        return {"planner": self.planner, "generators": GlobalRNGState(), "recording": recording}
+        return {"planner": self.planner, "generators": Generators(), "recording": recording}
 
     def close(self) -> None:
         """Shuts collector and environments down."""

@@ -147,6 +147,11 @@ class Dream:
         for key, number in (("pessimism", pessimism), ("real_value", real_value)):
             if number < 0:
                 raise ValueError(f"planner.dream.{key}={number}: at least 0")
+        if pessimism and not agent.world_model.tells_uncertainty:
+            raise ValueError(
+                f"planner.dream.pessimism={pessimism}: this world model does not tell how uncertain it is, so that "
+                "there is nothing to price; world_model=ensemble does"
+            )
         at_least_one("dream", horizon=horizon, repeats=repeats, epochs=epochs, minibatches=minibatches)
         if (batch_shape[0] * batch_shape[1] * horizon) % minibatches:
             raise ValueError(
@@ -157,7 +162,6 @@ class Dream:
         self.horizon, self.repeats, self.epochs, self.minibatches = horizon, repeats, epochs, minibatches
         self.ends, self.bound, self.pessimism, self.beta = ends, bound, pessimism, beta
         self.trust, self.veto = trust, veto
-        self.steps = batch_shape[0] * batch_shape[1] * horizon * repeats
         self.imagine = imagine
         self.loss = DreamLoss(agent.heads, neighborhood, value_scale, value, entropy)
         self.real_loss = RealValueLoss(agent.heads, value_scale, real_value)
@@ -179,9 +183,11 @@ class Dream:
         mean = Mean()
         expected = self.judge(start, batch, behavior)
         real = real_returns(start, expected, batch, self.gamma) if self.real_loss.weight else None
+        steps = 0
         for repeat in range(self.repeats):
             apart = self.bound == "behavior" and (behavior.moved or repeat > 0)
             dream = self.dream(start, behavior.heads if apart else None)
+            steps += dream.numel()
             with self.optimizers.training():
                 for losses in self.losses(dream.select(*self.loss.in_keys), real):
                     self.optimizers.step(losses)
@@ -191,7 +197,7 @@ class Dream:
             if not inside:
                 break
         self.optimizers.check()
-        told = {"beta": beta, "steps": float(self.steps), "slope": self.trust.slope, "share": self.trust.share}
+        told = {"beta": beta, "steps": float(steps), "slope": self.trust.slope, "share": self.trust.share}
         told |= watch.close()
         return mean.result("dream") | summary(dream) | {f"dream/{key}": value for key, value in told.items()}
 

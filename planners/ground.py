@@ -173,6 +173,12 @@ class Ground:
             raise ValueError("planner.ground.rehearsal: without a model that learns it must be null")
         self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, rehearsal, clone)
         self.optimizers = Optimizers(agent, optimizers, "ground")
+        if utility.uses_model != ("model" in self.optimizers.roles):
+            needs = "none may have" if not utility.uses_model else "one must have"
+            raise ValueError(
+                f"planner.ground.optimizers: with the utility {type(utility).__name__} {needs} the role model, as its "
+                f"world model {'learns' if utility.uses_model else 'does not learn'}"
+            )
         self.utility, self.rehearsal, self.share = utility, rehearsal, share
 
     def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:

@@ -110,24 +110,23 @@ class _ProjectWatch(Watch):
     def close(self) -> dict[str, float]:
         end = [p.detach().clone() for p in self.moving]
 
-        def at(share: float) -> float:
+        def go(share: float) -> None:
             for parameter, first, last in zip(self.moving, self.start, end, strict=True):
                 parameter.copy_(first if share == 0.0 else torch.lerp(first, last, share))
-            return excess(self.reference, self.policy(), self.C)
 
         inside, outside = (0.0, 0.0), (1.0, excess(self.reference, self.policy(), self.C))
         if outside[1] <= 1.0:
             return {"kept": 1.0}
         for _ in range(self.evaluations):
-            share = _between(inside, outside)
-            found = (share, at(share))
+            go(share := _between(inside, outside))
+            found = (share, excess(self.reference, self.policy(), self.C))
             if found[1] > 1.0:
                 outside = found
                 continue
             inside = found
             if inside[1] >= 1.0 - self.tolerance:
                 break
-        at(inside[0])
+        go(inside[0])
         return {"kept": inside[0]}
 
 

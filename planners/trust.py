@@ -27,6 +27,7 @@ class Trust(ABC):
 
     def __init__(self) -> None:
         self.covariance = self.variance = 0.0
+        self.batches = 0
 
     @property
     @abstractmethod
@@ -35,8 +36,10 @@ class Trust(ABC):
 
     @property
     def slope(self) -> float:
-        """Of real advantages on dreamt ones, over the last batches; 1 before the first."""
-        return self.covariance / self.variance if self.variance > 0.0 else 1.0
+        """Of real advantages on dreamt ones, over the last batches; 1 before the first, 0 where dreams mean nothing."""
+        if not self.batches:
+            return 1.0
+        return self.covariance / self.variance if self.variance > 0.0 else 0.0
 
     @torch.no_grad()
     def update(self, advantage: Tensor, first: Tensor, second: Tensor) -> None:
@@ -53,18 +56,19 @@ class Trust(ABC):
         """
         covariance = float(((first + second) / 2.0 * (advantage - advantage.mean())).mean())
         variance = float((first * second).mean()) / 2.0
-        if not self.variance:  # one batch tells little: the first is believed
-            self.covariance = self.variance = variance
+        if not self.batches:  # one batch tells little: the first is believed
+            self.covariance = self.variance = max(variance, 0.0)
+        self.batches += 1
         self.covariance = DECAY * self.covariance + (1.0 - DECAY) * covariance
         self.variance = DECAY * self.variance + (1.0 - DECAY) * variance
 
     def state_dict(self) -> dict[str, Any]:
         """What ``update`` has gathered."""
-        return {"covariance": self.covariance, "variance": self.variance}
+        return {"covariance": self.covariance, "variance": self.variance, "batches": self.batches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores ``state_dict``."""
-        self.covariance, self.variance = state["covariance"], state["variance"]
+        self.covariance, self.variance, self.batches = state["covariance"], state["variance"], state["batches"]
 
 
 class Full(Trust):

@@ -28,8 +28,8 @@ class Utility(ABC):
         """Advantages ``[...]`` and local losses (``transition``, ``reward``, ``termination``, each ``[...]``)."""
 
     def penalty(self, losses: TensorDictBase) -> Tensor:
-        """Local losses ``[...]`` by name, weighed and summed to ``[...]``: zero where no model is learnt."""
-        return torch.zeros(losses.shape)
+        """Local losses ``[...]`` by name, weighed and summed to ``[...]``: how rehearsed transitions are learnt."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how rehearsed losses are weighed (penalty).")
 
 
 class Advantage(Utility):

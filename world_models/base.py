@@ -6,6 +6,7 @@ guarantees it, ``transition_lipschitz``.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ class LatentModel(WorldModel):
         self.reward_head = reward(shape, num_actions)
         self.termination_head = termination(shape, num_actions)
         self.target_choice = target(self.encoder)
-        self.cost: Cost = cost or SmoothL1()
+        self.cost: Cost = copy.deepcopy(cost) or SmoothL1()  # several models may be built from one, and it may learn
         self.cost.build(shape, num_actions)
         self.penalty = penalty or GradientPenalty(0.0)
         self.reward_lipschitz = self.reward_head.lipschitz
@@ -98,7 +99,7 @@ class LatentModel(WorldModel):
             "reward": self.reward_head.loss(latent, action, reward),
             "termination": self.termination_head.loss(latent, action, next_latent, terminated),
         }
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self.penalty.weight > 0:
             slopes = {
                 "transition": lambda z: draw(self.transition(z, action)),
                 "reward": lambda z: self.reward(z, action),

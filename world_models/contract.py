@@ -21,13 +21,10 @@ from torch.distributions import Distribution
 from torchrl.data import TensorSpec
 
 from world_models.costs import coupling_distance
+from world_models.names import Unsuited as Unsuited  # part of the contract: every model may raise it
 from world_models.segments import encode_transitions
 
 LOCAL_LOSSES = ("transition", "reward", "termination")
-
-
-class Unsuited(ValueError):
-    """A model can't take what the environment shows; the message says what it needs, or which key to set."""
 
 
 class ImaginedStep(NamedTuple):
@@ -55,13 +52,15 @@ class WorldModel(nn.Module, ABC):
     latent_spec: TensorSpec
     encoder: nn.Module
 
+    #: Whether ``imagine`` tells how far the model doubts itself; where not, ``uncertainty`` is 0.
+    tells_uncertainty = False
     #: The entries of experience that ``encode`` takes, in order. A recurrent model adds ``memory``.
     in_keys: Sequence[str] = ("observation",)
     #: Spec of what a recurrent model carries from step to step, without batch dimensions: see ``recurrent.py``.
     memory_spec: TensorSpec | None = None
 
-    #: Lipschitz constant in ``z`` of the latent transition (in W1) and of the reward, for each action,
-    #: where the construction guarantees one; ``None`` where nothing is promised.
+    #: Lipschitz constant in ``z`` of the latent transition (in W1) and of the reward, for each action, in the
+    #: Euclidean metric, where the construction guarantees one; ``None`` where nothing is promised.
     transition_lipschitz: float | None = None
     reward_lipschitz: float | None = None
 

@@ -11,6 +11,9 @@ from torchrl.modules import DreamerV3ImageDecoder, DreamerV3MLP
 from world_models.encoders import Encoder
 from world_models.shapes import fold_batch
 
+#: What a decoder needs of an encoder, beside its latents.
+ENCODER_MEMBERS = ("observation_shape", "prepared_shape", "prepare", "restore")
+
 
 class Decoder(nn.Module):
     """Predicts the observation as an encoder prepares it: scaled pictures, symlog vectors, one-hot integers.
@@ -29,6 +32,13 @@ class Decoder(nn.Module):
         super().__init__()
         if weight <= 0 or depth < 1:
             raise ValueError(f"world_model.decoder: weight={weight} must be above 0 and depth={depth} at least 1")
+        lacks = [name for name in ENCODER_MEMBERS if not hasattr(encoder, name)]
+        if lacks:
+            raise ValueError(
+                f"world_model.decoder={type(self).__name__}: needs {', '.join(ENCODER_MEMBERS)} of the encoder, as in "
+                f"world_models.encoders.Encoder; {type(encoder).__name__} lacks {', '.join(lacks)}. "
+                "world_model.decoder=null does without."
+            )
         self.weight, self.latent_dims = weight, len(latent_shape)
         self.shape = encoder.prepared_shape
         self.observation_dims = len(encoder.observation_shape)

@@ -53,15 +53,6 @@ def dead_units(latents: Tensor) -> Tensor:
     return (rows == rows[:1]).all(0).float().mean()
 
 
-def latent_spread(latents: Tensor) -> Tensor:
-    """Mean Euclidean distance between two latents of a batch ``[N, *latent_shape]``; 0 means collapsed."""
-    rows = _project(_rows(latents))
-    count = len(rows)
-    if count < 2:
-        return rows.new_zeros(())
-    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum() / (count * (count - 1))
-
-
 def reward_error_on_largest(predicted: Tensor, reward: Tensor, share: float = 0.01) -> Tensor:
     """Mean ``|r - R̄|`` over the ``share`` of transitions (at least one) with the largest ``|r|``.
 

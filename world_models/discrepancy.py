@@ -179,5 +179,5 @@ class TotalVariation(Discrepancy):
 
     def of_transition(self, latent: Tensor, action: Tensor, distribution: Distribution, next_latent: Tensor) -> Tensor:
         """Per-transition difference ``[...]``; see the class."""
-        one_hot_of(distribution)
+        one_hot_of(distribution, self)
         return super().of_transition(latent, action, distribution, next_latent)

@@ -23,41 +23,6 @@ def truncated_noise(sample_shape: torch.Size, like: Tensor) -> Tensor:
     return noise.erfinv_().mul_(math.sqrt(2)).clamp_(-_BOUND, _BOUND)
 
 
-class TruncatedNormal(Distribution):
-    """``location + scale * noise``, noise a standard normal truncated to [-1, 1]; elementwise.
-
-    As the noise is bounded, a sample is at most ``|location| + |scale|`` away from zero and is Lipschitz
-    wherever ``location`` and ``scale`` are, with the sum of their constants.
-    """
-
-    arg_constraints: dict[str, constraints.Constraint] = {}
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
-        super().__init__(self.loc.shape, validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean, ``[..., *event]``."""
-        return self.loc
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each dimension, ``[..., *event]``."""
-        return _VARIANCE * self.scale**2
-
-    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        """Reparameterized sample, ``[*sample_shape, ..., *event]``."""
-        return self.loc + self.scale * truncated_noise(torch.Size(sample_shape), self.loc)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log density, ``-inf`` outside of the support."""
-        standard = (value - self.loc) / self.scale
-        inside = -0.5 * standard**2 - self.scale.log() - math.log(_MASS * math.sqrt(2 * math.pi))
-        return torch.where(standard.abs() <= _BOUND, inside, -math.inf)
-
-
 class Point(Delta):
     """A certain outcome: TorchRL's, whose ``sample`` torch.compile can't follow."""
 
@@ -206,11 +171,3 @@ class Vote(Distribution):
         """Log density or probability, ``[...]``."""
         scores = torch.stack([member.log_prob(value) for member in self.members])
         return scores.logsumexp(0) - math.log(len(self.members))
-
-
-def expected_noise_distance(delta: Tensor) -> Tensor:
-    """``E |noise - delta|`` for the truncated noise: the folded normal's form, cut at the bound."""
-    inside = delta.clamp(-_BOUND, _BOUND)
-    density = torch.exp(-0.5 * inside.square()) / math.sqrt(2 * math.pi)
-    central = (inside * torch.erf(inside / math.sqrt(2)) + 2 * (density - _EDGE)) / _MASS
-    return central + (delta.abs() - _BOUND).clamp_min(0)

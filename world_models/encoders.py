@@ -7,19 +7,20 @@ uint8 until here) and returns float32 latents ``[..., *latent_shape]``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchrl.data import Categorical, OneHot, TensorSpec
 
-from world_models.names import no_such
+from world_models.names import Unsuited, no_such
 from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
 NATURE_MIN = 36  # the three strided convolutions need at least this many pixels a side
 SMALL_MAX = 35
+MLP_MAX = 4096
 
 
 def _orthogonal(layer: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
@@ -46,16 +47,23 @@ class Encoder(Mixed):
     Attributes:
         latent_shape: shape of one latent.
         observation_shape: shape of one observation.
+        needs: what observations it takes, in words.
     """
 
     latent_shape: tuple[int, ...]
     body: nn.Module
+    needs = "an observation"
 
     def __init__(self, observation_spec: TensorSpec) -> None:
         super().__init__()
         self.observation_shape = tuple(observation_spec.shape)
         self._event_dims = len(observation_spec.shape)
         self._scale = observation_scale(observation_spec)
+
+    @staticmethod
+    def takes(shape: Sequence[int]) -> bool:
+        """Whether it takes observations of a shape."""
+        return True
 
     @property
     def prepared_shape(self) -> tuple[int, ...]:
@@ -85,6 +93,13 @@ class NatureCNN(Encoder):
     The latent is the feature map, ``[64, 7, 7]`` for 84x84 pictures.
     """
 
+    needs = f"a picture [channels, height, width] of at least {NATURE_MIN}x{NATURE_MIN}"
+
+    @staticmethod
+    def takes(shape: Sequence[int]) -> bool:
+        """Whether it takes observations of a shape."""
+        return len(shape) == 3 and min(shape[1:]) >= NATURE_MIN
+
     def __init__(self, observation_spec: TensorSpec) -> None:
         super().__init__(observation_spec)
         channels, height, width = observation_spec.shape
@@ -108,6 +123,13 @@ class NatureCNN(Encoder):
 class SmallCNN(Encoder):
     """For small multi-channel pictures (MinAtar): 16 3x3 filters, dense 128, ReLU. Latent ``[128]``."""
 
+    needs = f"a picture [channels, height, width] of 3x3 to {SMALL_MAX}x{SMALL_MAX}"
+
+    @staticmethod
+    def takes(shape: Sequence[int]) -> bool:
+        """Whether it takes observations of a shape."""
+        return len(shape) == 3 and min(shape[1:]) >= 3 and max(shape[1:]) <= SMALL_MAX
+
     def __init__(self, observation_spec: TensorSpec, width: int = 128) -> None:
         super().__init__(observation_spec)
         channels, height, columns = observation_spec.shape
@@ -130,6 +152,12 @@ class MLP(Encoder):
     """
 
     exact = True  # small, and of states that are near to one another
+    needs = f"an observation of at most {MLP_MAX} numbers"
+
+    @staticmethod
+    def takes(shape: Sequence[int]) -> bool:
+        """Whether it takes observations of a shape."""
+        return 0 < math.prod(shape) <= MLP_MAX
 
     def __init__(self, observation_spec: TensorSpec, hidden: int = 128, latent: int = 64) -> None:
         super().__init__(observation_spec)
@@ -176,14 +204,12 @@ def _classes(spec: TensorSpec) -> int:
 ENCODERS: dict[str, type[Encoder]] = {"nature_cnn": NatureCNN, "small_cnn": SmallCNN, "mlp": MLP}
 
 
-def suggest_encoder(spec: TensorSpec) -> str:
-    """Name of the encoder that suits an observation's shape and dtype."""
+def suggest_encoder(spec: TensorSpec) -> str | None:
+    """Name of the encoder that suits an observation, or at least takes it; ``None`` where none does."""
     shape = tuple(spec.shape)
-    if len(shape) == 3 and min(shape[1:]) >= NATURE_MIN:
-        return "nature_cnn"
-    if len(shape) == 3 and shape[0] > 1 and min(shape[1:]) >= 3 and not spec.dtype.is_floating_point:
-        return "small_cnn"
-    return "mlp"
+    channels = len(shape) == 3 and shape[0] > 1 and not spec.dtype.is_floating_point
+    best_first = ("nature_cnn", "small_cnn", "mlp") if channels else ("nature_cnn", "mlp", "small_cnn")
+    return next((name for name in best_first if ENCODERS[name].takes(shape)), None)
 
 
 #: An encoder's name, or what builds one from the spec of an observation: a class, in YAML a ``_partial_`` of it.
@@ -198,7 +224,8 @@ def build_encoder(name: Choice, observation_spec: TensorSpec) -> Encoder:
         observation_spec: spec of one observation, without batch dimensions.
 
     Raises:
-        ValueError: unknown name, or an observation that the named encoder cannot take.
+        ValueError: unknown name, or an encoder of one's own that is not what it says.
+        Unsuited: an observation that the encoder cannot take.
     """
     if callable(name):
         return _tried(name(observation_spec), observation_spec)
@@ -208,40 +235,30 @@ def build_encoder(name: Choice, observation_spec: TensorSpec) -> Encoder:
         shown = f"the observation has shape {list(shape)}"
         raise no_such("encoder", "world_model.encoder", name, allowed, shown)
     suited = suggest_encoder(observation_spec)
-    if name == "auto":
-        name = suited
-    needs = {
-        "nature_cnn": f"a picture [channels, height, width] of at least {NATURE_MIN}x{NATURE_MIN}",
-        "small_cnn": f"a picture [channels, height, width] of 3x3 to {SMALL_MAX}x{SMALL_MAX}",
-        "mlp": "an observation of at most 4096 numbers",
-    }
-    takes = {
-        "nature_cnn": len(shape) == 3 and min(shape[1:]) >= NATURE_MIN,
-        "small_cnn": len(shape) == 3 and min(shape[1:]) >= 3 and max(shape[1:]) <= SMALL_MAX,
-        "mlp": 0 < math.prod(shape) <= 4096,
-    }
-    if not takes[name]:
-        raise ValueError(
-            f"world_model.encoder={name}: needs {needs[name]}, but the observation has shape "
-            f"{list(shape)} ({observation_spec.dtype}). For this observation: {suited}. "
+    chosen = suited if name == "auto" else name
+    if chosen is None or not ENCODERS[chosen].takes(shape):
+        needs = ", ".join(f"{each} needs {ENCODERS[each].needs}" for each in (ENCODERS if chosen is None else [chosen]))
+        raise Unsuited(
+            f"world_model.encoder={name}: {needs}, but the observation has shape {list(shape)} "
+            f"({observation_spec.dtype}). For this observation: {suited or 'a class of your own'}. "
             f"Allowed: {', '.join(allowed)}."
         )
-    return ENCODERS[name](observation_spec)
+    return ENCODERS[chosen](observation_spec)
 
 
 def _tried(encoder: Encoder, observation_spec: TensorSpec) -> Encoder:
     """An encoder that nobody here knows, if it can take an observation."""
-    shape = list(observation_spec.shape)
+    shape, key = list(observation_spec.shape), f"world_model.encoder={type(encoder).__name__}"
+    if not hasattr(encoder, "latent_shape"):
+        raise ValueError(f"{key}: needs a latent_shape, the shape of one latent, e.g. (64,).")
     try:
         found = list(encoder(observation_spec.zero()).shape)
     except (RuntimeError, IndexError, TypeError) as error:
-        raise ValueError(
-            f"world_model.encoder={type(encoder).__name__}: can't take an observation of shape {shape} "
-            f"({observation_spec.dtype}): {error}"
+        raise Unsuited(
+            f"{key}: can't take an observation of shape {shape} ({observation_spec.dtype}): {error}"
         ) from error
     if found != list(encoder.latent_shape):
         raise ValueError(
-            f"world_model.encoder={type(encoder).__name__}: makes latents of shape {found}, but its latent_shape is "
-            f"{list(encoder.latent_shape)}."
+            f"{key}: makes latents of shape {found}, but its latent_shape is {list(encoder.latent_shape)}."
         )
     return encoder

@@ -27,6 +27,8 @@ class Ensemble(WorldModel):
         members: how many.
     """
 
+    tells_uncertainty = True
+
     def __init__(
         self, observation_spec: TensorSpec, num_actions: int, member: Callable[..., WorldModel], members: int = 5
     ) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_models.lipschitz import GroupSort2, LipschitzHeads, LipschitzLinear
-from world_models.names import no_such
+from world_models.names import at_least, no_such
 from world_models.transition import ExactTrunk, Trunk
 
 RewardLoss = Literal["l1", "squared"]
@@ -72,6 +72,7 @@ class TwoHotReward(RewardHead):
             raise ValueError(f"world_model.reward.bins={bins}: must be odd and at least 3, e.g. 127.")
         if limit <= 0:
             raise ValueError(f"world_model.reward.limit={limit}: must be positive, e.g. 10.")
+        at_least("world_model.reward.hidden", hidden, 1)
         grid = torch.linspace(-limit, limit, bins, dtype=torch.float64)
         grid = (grid - grid.flip(0)) / 2  # exactly symmetric, so that a symmetric head predicts exactly 0
         self.register_buffer("bins", (grid.sign() * grid.abs().expm1()).float(), persistent=False)
@@ -129,6 +130,7 @@ class ScalarReward(RewardHead):
         super().__init__()
         if loss not in ("l1", "squared"):
             raise no_such("loss", "world_model.reward.loss", loss, ("l1", "squared"))
+        at_least("world_model.reward.hidden", hidden, 1)
         self.kind = loss
         self.event_dims = len(latent_shape)
         self.trunk, self.output = self._layers(math.prod(latent_shape), num_actions, hidden)
@@ -204,6 +206,7 @@ class DenseTermination(TerminationHead):
 
     def __init__(self, latent_shape: Sequence[int], num_actions: int, hidden: int = 128, initial: float = 0.02) -> None:
         super().__init__()
+        at_least("world_model.termination.hidden", hidden, 1)
         odds = self.log_odds(initial)
         self.event_dims = len(latent_shape)
         self.trunk = _trunk(2 * math.prod(latent_shape), num_actions, hidden)

@@ -103,6 +103,8 @@ class _Normalized(nn.Module):
 
     def normalized(self) -> Tensor:
         """The weight, with operator norm at most 1."""
+        if torch.compiler.is_compiling():  # whether numbers are equal is not known when a graph is made
+            return self._divide()
         if torch.is_grad_enabled() and self.weight.requires_grad:
             return self._divide()
         weight = self.weight.detach()

@@ -1,9 +1,13 @@
-"""What to say of a name that does not exist: what is allowed, and what was probably meant."""
+"""What to say of a name that does not exist, a size that is too small, and an environment that does not suit."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+
+class Unsuited(ValueError):
+    """A model, or a part of it, can't take what it is shown; the message says what it needs, or which key to set."""
 
 
 def no_such(what: str, key: str, value: object, allowed: Iterable[str], more: str = "") -> ValueError:
@@ -20,3 +24,10 @@ def no_such(what: str, key: str, value: object, allowed: Iterable[str], more: st
     close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
     hint = f" Did you mean {close[0]}?" if close else ""
     return ValueError(f"{key}={value}: no such {what}.{hint} Allowed: {', '.join(allowed)}{more and f' ({more})'}.")
+
+
+def at_least(key: str, value: int | Sequence[int], low: int) -> None:
+    """Raises ``ValueError`` for a number below ``low``, a list that has one, and an empty list."""
+    numbers, words = ([value], "must be") if isinstance(value, int) else (list(value), "one number or more, each")
+    if not numbers or min(numbers) < low:
+        raise ValueError(f"{key}={value}: {words} at least {low}.")

@@ -9,7 +9,7 @@ from torch.distributions import Distribution, Normal
 from torchrl.data import TensorSpec
 
 from world_models.base import LatentModel, Part, event
-from world_models.transition import PlainNetwork
+from world_models.transition import MIN_SCALE, PlainNetwork
 
 
 class NormalModel(LatentModel):
@@ -32,5 +32,7 @@ class NormalModel(LatentModel):
         """A normal with diagonal covariance."""
         dims = len(self.latent_spec.shape)
         location, scale = self.network(latent, action)
+        assert scale is not None
         location, scale = location.squeeze(-1 - dims), scale.squeeze(-1 - dims)
-        return event(Normal(location, scale, validate_args=False), dims)
+        # A Lipschitz network's scale may be 0, where costs are not finite; a constant more moves nothing.
+        return event(Normal(location, scale + MIN_SCALE, validate_args=False), dims)

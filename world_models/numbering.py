@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchrl.data import Categorical, OneHot, TensorSpec
 
-from world_models.contract import Unsuited
+from world_models.names import Unsuited
 from world_models.shapes import fold_batch
 
 MAX_NUMBERS = 4096  # of one observation; more is a picture that hardly ever repeats itself

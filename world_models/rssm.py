@@ -25,8 +25,10 @@ from world_models.base import LatentModel, Part, event
 from world_models.costs import Cost, KLBalance
 from world_models.distributions import Point, SideBySide
 from world_models.encoders import Choice, Encoder, build_encoder
+from world_models.names import at_least
+from world_models.one_hots import straight_through
 from world_models.recurrent import RecurrentModel
-from world_models.targets import Gradient
+from world_models.targets import Gradient, Slow
 
 
 class RSSMEncoder(nn.Module):
@@ -60,8 +62,7 @@ class RSSMEncoder(nn.Module):
     def infer(self, embedding: Tensor, memory: Tensor) -> Tensor:
         """``[h, s]`` with the likeliest classes of the posterior, straight-through: ``[..., D + V * C]``."""
         probabilities = self.posterior(torch.cat((embedding, memory), -1)).unflatten(-1, self.shape).softmax(-1)
-        one_hot = F.one_hot(probabilities.argmax(-1), self.shape[1]).to(probabilities.dtype)
-        return torch.cat((memory, (one_hot + (probabilities - probabilities.detach())).flatten(-2)), -1)
+        return torch.cat((memory, straight_through(probabilities).flatten(-2)), -1)
 
     def remember(self, latent: Tensor, action: Tensor) -> Tensor:
         """The next ``h``, ``[..., D]``."""
@@ -98,7 +99,7 @@ class RSSM(RecurrentModel, LatentModel):
         cost: Cost | None = None,
         **parts: Any,
     ) -> None:
-        _check(deterministic, variables, classes, unimix)
+        _check(deterministic, variables, classes, hidden, unimix)
         self._sizes = (num_actions, deterministic, variables, classes, hidden)
         super().__init__(
             observation_spec,
@@ -108,6 +109,11 @@ class RSSM(RecurrentModel, LatentModel):
             cost=cost or KLBalance(),
             **parts,
         )
+        if isinstance(self.target_choice, Slow):
+            raise ValueError(
+                "world_model.target=Slow: a slow copy of the encoder would need the memory, of which a target is not "
+                "told. Allowed: Gradient, StopGradient."
+            )
         self.unimix = unimix
         self.memory_spec = Unbounded(deterministic)
         self.decoder = None if decoder is None else decoder(self.latent_spec.shape, self.encoder.body)
@@ -151,10 +157,11 @@ class RSSM(RecurrentModel, LatentModel):
         return None if self.decoder is None else self.decoder.observation(latent)
 
 
-def _check(deterministic: int, variables: int, classes: int, unimix: float) -> None:
+def _check(deterministic: int, variables: int, classes: int, hidden: int, unimix: float) -> None:
     if deterministic < 8 or deterministic % 8:
         raise ValueError(f"world_model.deterministic={deterministic}: must be a multiple of 8, e.g. 256.")
     if variables < 1 or classes < 2:
         raise ValueError(f"world_model.variables={variables}, world_model.classes={classes}: at least 1, 2; e.g. 16.")
+    at_least("world_model.hidden", hidden, 1)
     if not 0.0 <= unimix < 1.0:
         raise ValueError(f"world_model.unimix={unimix}: must lie in [0, 1), e.g. 0.01.")

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from world_models.names import at_least
 from world_models.shapes import fold_batch
 from world_models.transition import LocationScale, Network
 
@@ -39,6 +41,7 @@ class TokenNetwork(Network):
                 f"world_model.network={type(self).__name__}: for latents of several one-hot variables "
                 f"(world_model=categorical), not {list(latent_shape)}."
             )
+        at_least("world_model.network.width", width, 1)
         variables, classes = latent_shape
         self.embedding = nn.Linear(classes, width, bias=False)
         nn.init.normal_(self.embedding.weight)  # one row of it, not a sum of many, is what a token holds
@@ -80,6 +83,8 @@ class TransformerNetwork(TokenNetwork):
         heads: int = 4,
     ) -> None:
         super().__init__(latent_shape, num_actions, components, with_scale, width)
+        at_least("world_model.network.layers", layers, 1)
+        at_least("world_model.network.heads", heads, 1)
         if width % heads:
             raise ValueError(f"world_model.network.heads={heads}: must divide world_model.network.width={width}.")
         block = nn.TransformerEncoderLayer(
@@ -89,7 +94,13 @@ class TransformerNetwork(TokenNetwork):
 
     def mix(self, tokens: Tensor) -> Tensor:
         """See ``TokenNetwork``."""
-        return self.blocks(tokens)
+        return self.attend(tokens)
+
+    def attend(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Runs the blocks; under a causal ``mask`` no token sees those after it."""
+        # Fused kernels have no second derivative, which penalties ask for, and other roundings: one for all calls.
+        with sdpa_kernel(SDPBackend.MATH):
+            return self.blocks(tokens, mask=mask, is_causal=mask is not None)
 
 
 class CausalTransformerNetwork(TransformerNetwork):
@@ -102,7 +113,7 @@ class CausalTransformerNetwork(TransformerNetwork):
     def mix(self, tokens: Tensor) -> Tensor:
         """See ``TokenNetwork``."""
         mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], tokens.device, tokens.dtype)
-        return self.blocks(tokens, mask=mask, is_causal=True)
+        return self.attend(tokens, mask)
 
 
 class SoftMoE(nn.Module):
@@ -154,6 +165,8 @@ class SoftMoENetwork(TokenNetwork):
         slots: int = 4,
     ) -> None:
         super().__init__(latent_shape, num_actions, components, with_scale, width)
+        for key, number in (("layers", layers), ("experts", experts), ("slots", slots)):
+            at_least(f"world_model.network.{key}", number, 1)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.blocks = nn.ModuleList(SoftMoE(width, experts, slots) for _ in range(layers))
 

@@ -23,6 +23,7 @@ from world_models.lipschitz import (
     linear_heads,
     linear_per_sample,
 )
+from world_models.names import at_least
 from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
@@ -170,6 +171,7 @@ class PlainNetwork(Network):
         residual: bool = True,
     ) -> None:
         super().__init__(latent_shape, components, with_scale)
+        at_least("world_model.network.hidden", hidden, 1)
         self.residual = residual
         widths = [hidden, hidden] if isinstance(hidden, int) else list(hidden)
         maps = _is_map(latent_shape)
@@ -243,6 +245,7 @@ class LipschitzNetwork(Network):
         hidden: int = 64,
     ) -> None:
         super().__init__(latent_shape, components, with_scale)
+        at_least("world_model.network.hidden", hidden, 2)
         if hidden % 2:
             raise ValueError(f"world_model.network.hidden={hidden}: GroupSort-2 needs an even width, e.g. 64.")
         maps = _is_map(latent_shape)

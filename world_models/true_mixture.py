@@ -13,6 +13,7 @@ from torchrl.data import TensorSpec
 
 from world_models.base import LatentModel, Part, event
 from world_models.costs import Cost, EnergyScore
+from world_models.names import at_least
 from world_models.transition import MIN_SCALE, PlainNetwork, Trunk
 
 
@@ -29,6 +30,7 @@ class DenseWeights(nn.Module):
 
     def __init__(self, latent_shape: Sequence[int], num_actions: int, components: int, hidden: int = 64) -> None:
         super().__init__()
+        at_least("world_model.weights.hidden", hidden, 1)
         self.event_dims = len(latent_shape)
         layers = [nn.Linear(math.prod(latent_shape), hidden), nn.Linear(hidden, hidden)]
         self.trunk = Trunk(layers, nn.SiLU(), num_actions, hidden)

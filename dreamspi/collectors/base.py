@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 
 from dreamspi.errors import UserError
+from dreamspi.generators import seed_everything
 from dreamspi.replay import Replayable
 
 #: Builds a batched environment of the given number of copies.
@@ -75,10 +74,8 @@ class WithWorkers(Source):
     def __init__(self, *args: Any, **keys: Any) -> None:
         super().__init__(*args, **keys)
         self.workers: int = self.options["workers"]
-        if self.workers < 1 or self.num_envs % self.workers:
-            raise UserError(
-                f"collector.workers={self.workers}: must be at least 1 and divide num_envs={self.num_envs}."
-            )
+        if self.num_envs % self.workers:
+            raise UserError(f"collector.workers={self.workers}: must divide num_envs={self.num_envs}.")
         self.share = self.num_envs // self.workers
 
     def makers(self, seeds: np.random.SeedSequence) -> list[Callable[[], EnvBase]]:
@@ -89,9 +86,7 @@ class WithWorkers(Source):
 
 def _seeded(make_env: Maker, num_envs: int, games: int, rest: int) -> EnvBase:
     """In a worker: its environment, and the generators of its process, from seeds of its own."""
-    random.seed(rest)
-    np.random.seed(rest)
-    torch.manual_seed(rest)
+    seed_everything(rest)
     env = make_env(num_envs)
     env.set_seed(games)  # before the collector resets it: games begin once, not twice
     return env

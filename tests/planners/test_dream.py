@@ -94,6 +94,8 @@ class Doubtful(LinearModel):
     def imagine(self, latent: Tensor, action: Tensor) -> ImaginedStep:
         return super().imagine(latent, action)._replace(uncertainty=latent[..., 0].abs().detach())
 
+    tells_uncertainty = True
+
 
 def test_pessimism_pays_for_uncertainty_by_hand() -> None:
     """With lambda = 1 the advantage falls by the discounted sum of what was doubted."""
@@ -219,6 +221,7 @@ def test_the_environment_keeps_torchrls_contract(agent: Agent) -> None:
     [
         ({"bound": "nobody"}, "Allowed: behavior, dreamer"),
         ({"horizon": 0}, "horizon=0"),
+        ({"pessimism": 0.5}, "pessimism=0.5: this world model does not tell how uncertain it is"),
         ({"real_value": -1.0}, "real_value=-1.0: at least 0"),
         ({"ends": "never"}, "Allowed: expected, sampled"),
         ({"minibatches": 5}, "minibatches=5 does not divide"),
@@ -258,3 +261,13 @@ def test_heads_that_have_not_moved_are_not_asked_twice(agent: Agent) -> None:
     assert asked_times == [True, True, False]
     for asked, skipped in zip(agent.heads.parameters(), twin.heads.parameters(), strict=True):
         torch.testing.assert_close(skipped, asked)
+
+
+def test_only_dreams_that_were_dreamt_are_counted(agent: Agent) -> None:
+    """A guard that ends the phase in the first dream leaves the others undreamt."""
+    assert run(make(agent), agent)["dream/steps"] == 2 * 32 * 4
+    stops = make(agent, optimizers={"heads": Adam(roles=("heads",), lr=10.0)})
+    stops.neighborhood = build_neighborhood("stop", 1.01, 1.0)
+    found = run(stops, agent)
+    assert found["dream/updates"] < 4
+    assert found["dream/steps"] == 32 * 4

@@ -200,3 +200,23 @@ def test_with_a_clone_the_encoder_moves_and_the_policy_stays(agent: Agent) -> No
         gone.append((before.exp() * (before - twin.log_policy(batch))).sum(-1).mean().item())
         assert not torch.equal(twin.world_model.encoder.weight, agent.world_model.encoder.weight)
     assert gone[1] < 0.5 * gone[0]
+
+
+@pytest.mark.parametrize(
+    ("utility", "roles", "message"),
+    [
+        (Advantage(), ("encoder", "heads", "model"), "with the utility Advantage none may have the role model"),
+        (Unified(1.0, 1.0), ("encoder", "heads"), "with the utility Unified one must have the role model"),
+    ],
+)
+def test_a_model_learns_where_it_is_used_and_nowhere_else(
+    agent: Agent, utility: Utility, roles: tuple[str, ...], message: str
+) -> None:
+    """Or a planner would dream in a model that nobody trains, or certify one."""
+    with pytest.raises(ValueError, match=message):
+        make(agent, utility, roles)
+
+
+def test_a_utility_that_weighs_no_losses_has_no_rehearsal() -> None:
+    with pytest.raises(NotImplementedError, match="Advantage does not say how rehearsed losses are weighed"):
+        Advantage().penalty(TensorDict({}))

@@ -86,7 +86,10 @@ def test_project_takes_the_smallest_step_back(agent: Agent, roles: tuple[str, ..
         assert watch.step()
     end = copy.deepcopy(agent.state_dict())
     assert excess(reference, policy(), C) > 1.0
+    measured: list[float] = []
+    watch.policy = lambda: measured.append(1.0) or policy()  # type: ignore[attr-defined, func-returns-value]
     kept = watch.close()["kept"]
+    assert 2 <= len(measured) <= 9
     assert 1.0 - 0.05 <= excess(reference, policy(), C) <= 1.0
     assert 0.0 < kept < 1.0
     result = copy.deepcopy(agent.state_dict())

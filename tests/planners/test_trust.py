@@ -12,7 +12,7 @@ from planners.agent import Agent
 from planners.dream import Behavior
 from planners.trust import DECAY, Calibrated, Full, Trust
 from tests.planners.linear_model import LinearModel
-from tests.planners.test_dream import lived, make, starts
+from tests.planners.test_dream import Doubtful, lived, make, starts
 from world_models.contract import ImaginedStep
 
 COUNT = 200_000
@@ -82,7 +82,7 @@ def test_a_dream_that_experience_speaks_against_asks_nothing_of_the_policy(truth
     batch["action"] = torch.arange(32).reshape(4, 8) % 2
     batch["advantage"] = truth * (batch["action"].float() - 0.5).unsqueeze(-1)
     trust = Calibrated()
-    trust.covariance, trust.variance = 1e-6, 1e-6  # what was learnt before weighs next to nothing
+    trust.covariance, trust.variance, trust.batches = 1e-6, 1e-6, 1  # what was learnt before weighs next to nothing
     behavior = Behavior(before, before(start).logits.detach())
     dream = make(agent, trust=trust, repeats=1, epochs=4, horizon=1)
     dream.gamma = 0.0
@@ -123,9 +123,24 @@ def test_the_share_weighs_what_is_asked_of_the_policy(agent: Agent) -> None:
 def test_what_a_step_is_worth_by_hand() -> None:
     """Reward, less the price of doubt, and the discounted value of where it may go on."""
     torch.manual_seed(0)
-    agent = Agent(LinearModel(ends=0.4), hidden=8)
+    agent = Agent(Doubtful(ends=0.4), hidden=8)
     start, action = starts(agent), torch.arange(32) % 3
     step = agent.world_model.imagine(start, action)._replace(uncertainty=torch.full((32,), 0.25))
     value = agent.heads(step.next_latent).value
     expected = step.reward - 2.0 * 0.25 + 0.9 * 0.6 * value
     torch.testing.assert_close(make(agent, pessimism=2.0).worth(step), expected.detach())
+
+
+@pytest.mark.parametrize("chance", range(4))
+def test_a_dream_that_is_nothing_but_chance_is_not_believed(chance: int) -> None:
+    """Its two draws have nothing in common, so that what the model means is as often estimated below zero as above."""
+    torch.manual_seed(chance)
+    trust = Calibrated()
+    shares = []
+    for _ in range(400):
+        trust.update(*torch.randn(3, 1024))
+        shares.append(trust.share)
+    assert trust.state_dict()["batches"] == 400
+    assert sum(shares[100:]) / 300 < 0.5
+    trust.variance = -1e-3
+    assert trust.slope == trust.share == 0.0

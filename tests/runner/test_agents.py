@@ -44,7 +44,9 @@ def test_it_is_the_agent_of_the_checkpoint(run: Path) -> None:
     assert (newest.checkpoint, newest.step, oldest.step) == (last, 128, 64)
     assert newest.env.batch_size == (1,) and oldest.env.batch_size == (3,)
     assert newest.config.choices.planner == "dreamspi"
-    assert not torch.equal(*(torch.cat([p.flatten() for p in t.planner.agent.heads.parameters()]) for t in (newest, oldest)))
+    assert not torch.equal(
+        *(torch.cat([p.flatten() for p in t.planner.agent.heads.parameters()]) for t in (newest, oldest))
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamspi.check import check
 from dreamspi.cli import main
 from tests.runner.test_wrong_input import refused
 from world_models.checks import CHECKS, ONCE, Check
@@ -70,6 +71,31 @@ def test_what_is_refused_is_told(few: tuple[Check, ...], capsys: pytest.CaptureF
 def test_all_models(few: tuple[Check, ...], capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = answer("all env=maze", capsys)
     assert code == 0 and "world_model=tabular" in lines and "world_model=deterministic" in lines
+
+
+def test_of_all_models_some_may_refuse(few: tuple[Check, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    code, lines = answer("all env=gym/CartPole-v1", capsys)
+    refused = lines.index("world_model=tabular") + 1
+    assert code == 0 and lines[refused].startswith("  refused  world_model=tabular: needs an observation that a table")
+    assert lines[refused + 1] == "world_model=transformer" and lines[-1] == "2 ok, 1 skipped."
+
+
+def test_that_all_refuse_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check([["world_model=tabular", "env=gym/CartPole-v1"]] * 2) == 2
+    assert capsys.readouterr().out.count("world_model=tabular\n  refused  ") == 2
+
+
+def test_an_encoder_suits_some_kinds(few: tuple[Check, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    code, lines = answer("deterministic world_model.encoder=nature_cnn", capsys)
+    told = [line.split()[:2] for line in lines[1:4]]
+    assert code == 0 and told == [["refused", kind] for kind in ("flat", "number", "minatar")]
+    assert "world_model.encoder=nature_cnn: nature_cnn needs a picture" in lines[1] and lines[4].startswith("  ok ")
+
+
+def test_a_cost_that_does_not_fit(few: tuple[Check, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "deterministic", "world_model.cost._target_=world_models.costs.CrossEntropy"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "world_model.cost=CrossEntropy: for one-hot latents" in err and "SmoothL1" in err
 
 
 @pytest.mark.parametrize("words", ["faulty.Logit", "world_model=faulty.Logit", "world_model._target_=faulty.Logit"])

@@ -328,3 +328,17 @@ def test_a_good_one_gives_no_warning(store: CheckpointStore) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert restored(store) == (1.0, {"step": 1})
+
+
+# ------------------------------------------------------------------ of something else
+
+
+class Refusing(Component):
+    def load_state_dict(self, state: Any) -> None:
+        raise RuntimeError("size mismatch for actor.weight\nand much more")
+
+
+def test_a_sound_one_of_another_agent_is_told(store: CheckpointStore) -> None:
+    path = store.save(1, {"one": Component(1.0)}, {})
+    with pytest.raises(UserError, match=f"^{path}: is of another agent, or .*: size mismatch for actor.weight$"):
+        load(path, {"one": Refusing()})

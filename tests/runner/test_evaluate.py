@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +18,10 @@ from torch import Tensor
 from torchrl.checkpoint import Checkpoint
 from torchrl.data import Unbounded
 
+from dreamspi.agents import load_agent
 from dreamspi.cli import main
 from dreamspi.envs.base import Step, VectorEnv
+from dreamspi.errors import UserError
 from dreamspi.evaluate import FPS, Film, iqm, play, statistics
 from dreamspi.train import train
 from planners.agent import Agent
@@ -196,3 +199,25 @@ def test_the_video_is_the_real_game(run: Path) -> None:
     row, column = np.unravel_index(cell.argmax(), cell.shape)
     assert (row, column) == (2, 0) and cell.max() > 240
     assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 100, "the walker moves"
+
+
+def test_a_game_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamspi.evaluate.MAX_LENGTH", 30)
+    assert play(always(1), Countdown([30]), episodes=2)[1] == [30, 30]
+    with pytest.raises(UserError, match="a game is still not over after 31 steps"):
+        play(always(1), Countdown([4, 40]), episodes=2)
+
+
+class Tossing(Countdown):
+    """Pays what Python's and NumPy's own generators say, as some Gymnasium environments do."""
+
+    def _advance(self, action: Tensor) -> Step:
+        step = super()._advance(action)
+        reward = torch.full_like(step.reward, random.random() + np.random.rand())
+        return step._replace(reward=reward, raw_reward=reward)
+
+
+def test_all_generators_are_seeded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_agent(run)._replace(env=Tossing([3]), planner=always(1))
+    monkeypatch.setattr("dreamspi.evaluate.load_agent", lambda *_, **__: loaded)
+    assert evaluated(run)["returns"] == evaluated(run)["returns"]

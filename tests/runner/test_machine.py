@@ -10,6 +10,7 @@ def test_products_stay_in_single_precision() -> None:
     """Forward and backward, with an error that bfloat16 (8 bits of mantissa) could not have."""
     program = """if True:
         import torch
+        before = torch.get_num_threads()
         from dreamspi.machine import prepare
         prepare(1)
         torch.manual_seed(0)
@@ -20,6 +21,9 @@ def test_products_stay_in_single_precision() -> None:
         errors = [float((a - b).norm() / b.norm()) for a, b in zip(found, exact)]
         assert max(errors) < 1e-6, errors
         assert torch.get_num_threads() == 1
+        prepare(None)  # the next of several trainings
+        assert torch.get_num_threads() == before
+        assert not torch.backends.cudnn.allow_tf32
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -67,7 +67,7 @@ def train_words(*words: str) -> list[str]:
         ("evaluate run=x num_envs=-1", ["num_envs=-1: must be at least 1"]),
         ("evaluate run=x video=perhaps", ["video=perhaps: must be true or false"]),
         ("evaluate run=x greedy=1", ["greedy=1: must be true or false"]),
-        ("evaluate run=x seed=-1", ["seed=-1: must be at least 0"]),
+        ("evaluate run=x seed=-1", ["seed=-1: must be a whole number from 0 to 2^32 - 1"]),
     ],
 )
 def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +109,14 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("collector=ray", ["collector=ray: has keys of its own", "collector.backend"]),
         ("world_model.cost=Squared", ["write world_model.cost._target_=world_models.costs.Squared"]),
         ("planner.heads=2", ["planner.heads=2: is built by a class", "planners.heads.Heads"]),
+        ("planner.ground.utility=null", ["planner.ground.utility=null: planners.ground.Ground can't do without it"]),
+        ("planner.ground.entropy=null", ["planner.ground.entropy=null: ", "(float)"]),
+        ("planner.ground.optimizers=null", ["planner.ground.optimizers=null: "]),
+        ("planner.certificate=null", ["planner.certificate=null: planners.planner.Planner can't do without it"]),
+        ("world_model.reward=null", ["world_model.reward=null: "]),
+        ("env.max_steps=null", ["env.max_steps=null: dreamspi.envs.maze.MazeEnv can't do without it (int)"]),
+        ("collector.workers=0", ["collector.workers=0: must be a whole number of at least 1"]),
+        ("collector.workers=null", ["collector.workers=None: must be a whole number of at least 1"]),
         ("planner.neighborhood=hard", ["planner.neighborhood=hard", "clip, drift, stop, project"]),
         # ranges
         ("seed=-1", ["seed=-1: must be a whole number from 0 to 2^32 - 1"]),
@@ -124,7 +132,7 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("planner.C=0.9", ["planner.C=0.9: must be above 1 and below 2"]),
         ("planner.gamma=1.5", ["gamma=1.5: from 0 to 1"]),
         ("planner.hidden=-1", ["planner.hidden=-1: at least 1"]),
-        ("world_model.network.hidden=-1", ["world_model=deterministic: "]),
+        ("world_model.network.hidden=-1", ["world_model.network.hidden=-1: must be at least 1"]),
         ("device=gpu", ["device=gpu: must be cpu, cuda or cuda:<index>"]),
         ("device=cuda:99", ["device=cuda:99: torch finds no such device here. Allowed: cpu"]),
         ("env.max_steps=-1", ["env.max_steps=-1: must be at least 0"]),
@@ -164,7 +172,10 @@ def test_wrong_values(word: str, parts: list[str], tmp_path: Path, capsys: pytes
             ["collector.backend=overlap", "planner.neighborhood=project"],
             ["planner.neighborhood=project: enforced around", "Allowed there: clip, drift"],
         ),
-        (["collector.backend=process", "collector.workers=0"], ["collector.workers=0: must", "divide num_envs=8"]),
+        (
+            ["collector.backend=process", "collector.workers=0"],
+            ["collector.workers=0: must be a whole number of at least 1"],
+        ),
     ],
 )
 def test_wrong_choices(words: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:

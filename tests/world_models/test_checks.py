@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from torch.distributions import Independent, Normal
@@ -9,8 +12,11 @@ from torchrl.data import Bounded, Categorical, Unbounded
 
 from tests.world_models.support import observation_spec, unseeded
 from world_models.checks import CHECKS, CheckFailed, Skipped, Subject, first_suited, run, sentence
+from world_models.checks.lipschitz import _pairs
 from world_models.checks.observations import draw
 from world_models.contract import Unsuited
+from world_models.costs import Cost
+from world_models.discrepancy import Wasserstein
 from world_models.normal import NormalModel
 from world_models.recurrent import RecurrentModel
 from world_models.testing import verify, world_model_checks
@@ -72,6 +78,41 @@ def cached(model, latent, action):
     return model.kept
 
 
+def versioned(model, latent, action):
+    version = [parameter._version for parameter in model.network.parameters()]
+    if torch.is_grad_enabled():
+        return NormalModel.transition(model, latent, action)
+    if getattr(model, "kept", (None, None))[0] != version:
+        model.kept = version, NormalModel.transition(model, latent, action)
+    return model.kept[1]
+
+
+def compared(model, latent, action):
+    """One graph the first time; the second asks for the value of a tensor."""
+    if getattr(model, "last", None) is None or not torch.equal(model.last, latent):
+        model.last = latent
+    return latent.sum(-1)
+
+
+class BatchMean(Cost):
+    def __call__(self, distribution, next_latent):
+        return (distribution.mean - next_latent).square().mean()
+
+
+def averaging(model, spec, actions):
+    NormalModel.__init__(model, spec, actions, cost=BatchMean())
+
+
+def standardized(model, latent, action, reward, *rest):
+    found = NormalModel.local_losses(model, latent, action, reward, *rest)
+    return found.update({"reward": found["reward"] / reward.std()})
+
+
+def shared(model, latent, action, reward, *rest):
+    found = NormalModel.local_losses(model, latent, action, reward, *rest)
+    return found.update({"reward": found["reward"] / len(reward) if reward.ndim else found["reward"]})
+
+
 def impure(model, latent, action):
     return latent.sum(-1) if latent.max() > 0 else -latent.sum(-1)
 
@@ -88,6 +129,7 @@ SABOTAGE = [
     ("shapes", {"reward": lambda model, z, a: z.sum(-1, keepdim=True)}, ["reward: a finite tensor []", "[1] of"]),
     ("shapes", {"termination": lambda model, z, a, y: z.sum(-1) / 0}, ["termination", "not finite"]),
     ("shapes", {"reward": lambda model, z, a: z @ a}, ["no error", "RuntimeError", "test_checks.py:", "<lambda>"]),
+    ("shapes", {"__init__": averaging}, ["local_losses: one number a transition", "batch dimension"]),
     ("shapes", {"decode": lambda model, z: z}, ["decode: a finite tensor [4]", "[64] of"]),
     ("folding", {"reward": lambda model, z, a: z[..., 0] - z[..., 0].mean(-1, True)}, ["reward", "batch statistics"]),
     (
@@ -102,6 +144,8 @@ SABOTAGE = [
     ("gradients_stop", {"imagine": torch.enable_grad()(awake)}, ["imagine(...).reward without gradient"]),
     ("gradients_stop", {"local_distances": NormalModel.local_losses}, ["local_distances", "@torch.no_grad()"]),
     ("losses_are_per_transition", {"local_losses": losses(reward=lambda x: x - x.mean())}, ["no mean"]),
+    ("losses_are_per_transition", {"local_losses": standardized}, ['local_losses["reward"]', "no normalization"]),
+    ("losses_are_per_transition", {"local_losses": shared}, ['local_losses["reward"]', "other transitions"]),
     ("samples", {"transition": transition(lambda *x: Independent(Biased(*x), 1))}, ["samples with the mean"]),
     ("samples", {"transition": transition(lambda m, s: Independent(Normal(m.detach(), s.detach()), 1))}, ["rsample()"]),
     (
@@ -118,10 +162,12 @@ SABOTAGE = [
     ("distances_bound_wasserstein", {"local_distances": NormalModel.local_losses}, ["at least the Wasserstein"]),
     ("lipschitz", {"__init__": lambda model, *given: claim(model, *given)}, ["transition_lipschitz=1 claims"]),
     ("state_dict", {"encode": offset}, ["encode: the same bits", "register_buffer"]),
-    ("state_dict", {"get_extra_state": lambda model: "x"}, ["tensors only", "_extra_state"]),
+    ("state_dict", {"get_extra_state": lambda model: Path("x")}, ["weights_only=True", "['_extra_state']"]),
     ("seeds", {"reward": counted}, ["imagine: the same values", "no state that a call leaves behind"]),
-    ("weights_are_followed", {"transition": cached}, ["with and without gradient", "_version"]),
+    ("weights_are_followed", {"transition": cached}, ["with and without gradient", "torch.equal"]),
+    ("weights_are_followed", {"transition": versioned}, ["with and without gradient", "torch.equal"]),
     ("compiles", {"reward": impure}, ["one graph", "a break:"]),
+    ("compiles", {"reward": compared}, ["one graph", "a break:"]),
     ("learns_a_chain", {"local_losses": losses(reward=lambda loss: -loss)}, ["reward error below 0.2", "updates"]),
 ]
 
@@ -153,6 +199,38 @@ def small_claim(spec, actions):
     model = unseeded("mixture_paper", spec, actions)
     model.reward_lipschitz = 0.001
     return model
+
+
+def test_a_claim_about_several_one_hots_is_refuted():
+    with pytest.raises(CheckFailed, match="transition_lipschitz=1 claims"):
+        run(NAMED["lipschitz"], Subject(bold, observation_spec("flat")))
+
+
+def bold(spec, actions):
+    model = unseeded("categorical", spec, actions)
+    model.transition_lipschitz = 1.0
+    return model
+
+
+@pytest.mark.parametrize("name", ["categorical", "tabular", "normal"])
+def test_pairs_of_latents_are_two_and_live_where_the_model_does(name):
+    """The device "meta" stands for any that is not the CPU."""
+    given = Subject(partial(unseeded, name), observation_spec("number"))
+    first, second = _pairs(given.model, 24, given)
+    assert first.shape == second.shape == (24, *given.model.latent_spec.shape)
+    if name == "categorical":
+        changed = (first != second).any(-1).sum(1)
+        assert changed[:8].float().mean() < 4 and changed[-4:].float().mean() > 15
+        assert given.model.latent_spec.is_in(second[0]) and torch.equal(second.sum(-1), torch.ones(24, 32))
+    given.device = torch.device("meta")
+    assert {end.device.type for end in _pairs(given.model, 24, given)} == {"meta"}
+
+
+def test_a_cost_that_learns_keeps_its_optimizer_in_the_state():
+    """Which is no tensor, and survives a file all the same."""
+    given = Subject(lambda *arguments: NormalModel(*arguments, cost=Wasserstein(updates=1)), observation_spec("flat"))
+    for name in ("state_dict", "seeds", "weights_are_followed", "losses_are_per_transition"):
+        run(NAMED[name], given)
 
 
 class Remembering(RecurrentModel, NormalModel):
@@ -187,8 +265,32 @@ class Forgetful(Remembering):
         return super().believe(endless)
 
 
+class Ignorant(Remembering):
+    """Takes no notice of the memory that a segment begins with."""
+
+    def latents(self, experience):
+        return super().latents(experience.clone().update({"memory": torch.zeros_like(experience["memory"])}))
+
+
+class Literal(Remembering):
+    """Takes the memory of every step from experience: the same, as long as the parameters are those that left it."""
+
+    def latents(self, experience):
+        return self.encode(experience["observation"], experience["memory"])
+
+
+def test_memories_in_experience_are_those_that_steps_left():
+    given = Subject(Literal, observation_spec("flat"))
+    run(NAMED["beliefs"], given)
+    batch = given.experience(given.model, 16, 5)
+    memory, done = batch["memory"], batch["next", "done"].squeeze(-1)[:, :-1]
+    assert (memory[:, 0] != 0).any(-1).all() and (memory[:, 1:][done] == 0).all()
+    assert (memory[:, 1:][~done] != 0).any(-1).all()
+
+
 def test_a_recurrent_model_s_mistakes():
     for model, name, part in (
+        (Ignorant, "beliefs", "latents: a segment begins with the memory in experience"),
         (Forgetful, "beliefs", "the next step begins without memory"),
         (type("Silent", (Remembering,), {"in_keys": ("observation",)}), "shapes", "in_keys ['observation', 'memory']"),
     ):

@@ -18,13 +18,16 @@ from world_models.costs import (
     EnergyScore,
     Hamming,
     JensenShannon,
+    KLBalance,
     Likelihood,
     SmoothL1,
     Squared,
     coupling_distance,
     expected_deviation,
 )
-from world_models.distributions import SoftMixture, TruncatedNormal
+from world_models.discrepancy import TotalVariation
+from world_models.distributions import SideBySide, SoftMixture, truncated_noise
+from world_models.names import Unsuited
 
 CASES = [(0.0, 1.0, 0.0), (0.3, 0.5, 2.0), (-1.0, 2.0, -1.5), (0.2, 0.1, 5.0), (1.0, 3.0, 0.9)]
 
@@ -47,26 +50,14 @@ def test_folded_normal_against_integration(mean, scale, point):
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("mean", "scale", "point"), CASES)
-def test_truncated_normal_against_integration(mean, scale, point):
-    reference = truncnorm(-1, 1, mean, scale)
-    lower, upper = mean - scale, mean + scale
-    expected, _ = quad(
-        lambda x: abs(x - point) * reference.pdf(x), lower, upper, points=[min(upper, max(lower, point))]
-    )
-    distribution = TruncatedNormal(torch.tensor(mean), torch.tensor(scale))
-    assert expected_deviation(distribution, torch.tensor(point)).item() == pytest.approx(expected, rel=1e-5)
-    assert distribution.variance.item() == pytest.approx(reference.var(), rel=1e-5)
-    inside = torch.tensor(mean + 0.4 * scale)
-    assert distribution.log_prob(inside).item() == pytest.approx(reference.logpdf(inside.item()), rel=1e-4)
-
-
 def test_truncated_noise_is_truncated_and_has_its_distribution():
     torch.manual_seed(0)
-    samples = TruncatedNormal(torch.zeros(20000), torch.ones(20000)).rsample()
+    samples = truncated_noise(torch.Size(), torch.empty(20000))
     assert samples.abs().max() <= 1
     quantiles = torch.tensor(truncnorm(-1, 1).ppf(np.linspace(0.1, 0.9, 9)), dtype=torch.float32)
     assert torch.allclose(samples.quantile(torch.linspace(0.1, 0.9, 9)), quantiles, atol=0.02)
+    one = SoftMixture(torch.zeros(1), torch.full((1, 1), 2.0), 1)
+    assert one.variance.item() == pytest.approx(truncnorm(-1, 1, 0, 2).var(), rel=1e-5)
 
 
 def test_soft_mixture_moments_match_its_samples():
@@ -91,8 +82,8 @@ def test_smooth_l1_is_a_mean_whatever_the_latent_size_and_the_paper_s_a_sum():
 def test_coupling_of_soft_mixture_is_an_unbiased_sample():
     torch.manual_seed(0)
     distribution = SoftMixture(torch.zeros(1, 50000), torch.ones(1, 1, 50000), 1)
-    expected = expected_deviation(TruncatedNormal(torch.tensor(0.0), torch.tensor(1.0)), torch.tensor(0.7))
-    assert Coupling()(distribution, torch.full((1, 50000), 0.7)).item() == pytest.approx(expected.item(), rel=0.02)
+    expected, _ = quad(lambda x: abs(x - 0.7) * truncnorm.pdf(x, -1, 1), -1, 1, points=[0.7])
+    assert Coupling()(distribution, torch.full((1, 50000), 0.7)).item() == pytest.approx(expected, rel=0.02)
 
 
 def test_energy_score_prefers_the_truth_and_coupling_does_not():
@@ -130,9 +121,25 @@ def test_categorical_distance_matches_samples():
     assert coupling_distance(distribution, point).item() == pytest.approx(sampled.item(), rel=0.02)
 
 
-def test_cost_made_for_one_hots_refuses_others():
-    with pytest.raises(ValueError, match=r"world_model\.cost"):
-        CrossEntropy()(Independent(Normal(torch.zeros(2, 3), torch.ones(2, 3)), 1), torch.zeros(2, 3))
+@pytest.mark.parametrize("cost", [CrossEntropy(), Hamming(), JensenShannon(), KLBalance(), TotalVariation()])
+def test_cost_made_for_one_hots_refuses_others(cost):
+    normal = Independent(Normal(torch.zeros(2, 3), torch.ones(2, 3)), 1)
+    told = rf"world_model\.cost={type(cost).__name__}: for one-hot latents.*not Normal\. Allowed here: SmoothL1"
+    with pytest.raises(Unsuited, match=told):
+        cost.of_transition(torch.zeros(2, 3), torch.zeros(2).long(), normal, torch.zeros(2, 3))
+
+
+def test_kl_balance_is_per_transition_also_for_one_variable():
+    """Latents of one one-hot, as a table's, have no axis of variables: three of them cost what each costs alone."""
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+    point = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    found = KLBalance(free=0.1)(OneHotCategoricalStraightThrough(logits=logits), point)
+    expected = 1.1 * (-(point * logits.log_softmax(-1)).sum(-1)).clamp_min(0.1)
+    assert torch.allclose(found, expected)
+    several = KLBalance(free=0.1)(one_hot(logits.unsqueeze(0)), point.unsqueeze(0))
+    assert several.shape == (1,)
+    total = -(point * logits.log_softmax(-1)).sum()
+    assert several.item() == pytest.approx(1.1 * total.item() / 3, rel=1e-5)
 
 
 # ---------------------------------------------------------------------- more costs of points and one-hots
@@ -203,11 +210,11 @@ def test_likelihood_is_per_dimension():
     [
         delta(torch.zeros(2, 3)),
         SoftMixture(torch.zeros(2, 3), torch.ones(2, 4, 3), 1),
-        Independent(TruncatedNormal(torch.zeros(2, 3), torch.ones(2, 3)), 1),
+        SideBySide(delta(torch.zeros(2, 1)), Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)),
     ],
 )
 def test_likelihood_names_what_has_one(distribution):
-    with pytest.raises(ValueError, match=r"world_model\.cost: \w+ has no likelihood.*world_model=normal.*true_mixture"):
+    with pytest.raises(Unsuited, match=r"world_model\.cost=Likelihood: \w+ has no like.*world_model=normal.*true_mix"):
         Likelihood()(distribution, torch.zeros(2, 3))
 
 
@@ -264,5 +271,5 @@ def test_proper_scores_are_least_at_the_true_odds(cost):
 
 def test_no_sample_without_reparameterization():
     wrapped = torch.distributions.Poisson(torch.ones(2, 3))
-    with pytest.raises(ValueError, match=r"world_model\.cost: Independent has no reparameterized samples"):
+    with pytest.raises(Unsuited, match=r"world_model\.cost: Independent has no reparameterized samples"):
         SmoothL1()(Independent(wrapped, 1), torch.zeros(2, 3))

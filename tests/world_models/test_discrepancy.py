@@ -108,7 +108,7 @@ def test_total_variation_sees_how_variables_depend():
 
 
 def test_total_variation_is_for_one_hots():
-    with pytest.raises(ValueError, match=r"world_model\.cost: for one-hot latents"):
+    with pytest.raises(ValueError, match=r"world_model\.cost=TotalVariation: for one-hot latents"):
         model = build("normal", observation_spec("flat"), cost={"_target_": "world_models.discrepancy.TotalVariation"})
         model.cost.of_transition(*transition(model))
 

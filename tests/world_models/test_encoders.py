@@ -10,7 +10,9 @@ from torch import nn
 from torchrl.data import Binary, Bounded, Categorical, OneHot, Unbounded
 
 from tests.world_models.support import observation_spec, observations
-from world_models.encoders import MLP, NatureCNN, build_encoder, suggest_encoder
+from world_models.decoders import Decoder
+from world_models.encoders import ENCODERS, MLP, NatureCNN, build_encoder, suggest_encoder
+from world_models.names import Unsuited
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,8 @@ from world_models.encoders import MLP, NatureCNN, build_encoder, suggest_encoder
         (Unbounded((4,)), "mlp", (64,)),
         (OneHot(16, dtype=torch.uint8), "mlp", (64,)),
         (Categorical(16, shape=()), "mlp", (64,)),
+        (Bounded(0, 255, (3, 30, 40), dtype=torch.uint8), "mlp", (64,)),
+        (Bounded(0, 1, (4, 35, 35), dtype=torch.float32), "small_cnn", (128,)),
     ],
 )
 def test_auto_chooses_and_shapes_follow(spec, name, latent):
@@ -69,12 +73,24 @@ def test_mlp_keeps_near_states_apart_and_unbounded_inputs_finite():
     ],
 )
 def test_refusals_name_key_value_shape_and_what_is_allowed(name, spec):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError if name == "nature_cn" else Unsuited) as error:
         build_encoder(name, spec)
     message = str(error.value)
     assert f"world_model.encoder={name}" in message
     assert str(list(spec.shape)) in message
     assert "nature_cnn, small_cnn, mlp" in message
+
+
+@pytest.mark.parametrize("spec", [Bounded(0, 255, (3, 30, 50), dtype=torch.uint8), Unbounded((5000,))])
+@pytest.mark.parametrize("name", ["auto", "mlp"])
+def test_what_none_of_ours_takes(spec, name):
+    assert suggest_encoder(spec) is None
+    with pytest.raises(Unsuited) as error:
+        build_encoder(name, spec)
+    message = str(error.value)
+    needs = [encoder.needs for encoder in (ENCODERS.values() if name == "auto" else [MLP])]
+    for part in (f"world_model.encoder={name}", str(list(spec.shape)), "a class of your own", *needs):
+        assert part in message
 
 
 def test_a_class_in_the_place_of_a_name():
@@ -84,10 +100,23 @@ def test_a_class_in_the_place_of_a_name():
 
 def test_a_class_that_does_not_suit():
     with pytest.raises(
-        ValueError, match=r"world_model.encoder=NatureCNN: can't take an observation of shape \[1, 5, 8\]"
+        Unsuited, match=r"world_model.encoder=NatureCNN: can't take an observation of shape \[1, 5, 8\]"
     ):
         build_encoder(NatureCNN, Bounded(0, 255, (1, 5, 8), dtype=torch.uint8))
     liar = nn.Linear(6, 4)
     liar.latent_shape = (7,)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="world_model.encoder=Linear: needs a latent_shape"):
+        build_encoder(lambda spec: nn.Linear(6, 4), Unbounded((6,)))
     with pytest.raises(ValueError, match=r"latents of shape \[4\], but its latent_shape is \[7\]"):
         build_encoder(lambda spec: liar, Unbounded((6,)))
+
+
+def test_a_decoder_says_what_it_needs_of_an_encoder():
+    with pytest.raises(ValueError) as error:
+        Decoder((4,), nn.Linear(6, 4))  # type: ignore[arg-type]
+    for part in (
+        "world_model.decoder=Decoder",
+        "Linear lacks observation_shape, prepared_shape, prepare, restore",
+        "null",
+    ):
+        assert part in str(error.value)

@@ -118,6 +118,10 @@ def test_two_hot_learns_ten_thousand():
         (lambda: ScalarReward((6,), 3, loss="l3"), "world_model.reward.loss"),
         (lambda: LipschitzReward((6,), 3, loss="l3"), "world_model.reward.loss"),
         (lambda: BernoulliTermination((6,), 3, initial=1.0), "world_model.termination.initial"),
+        (lambda: TwoHotReward((6,), 3, hidden=0), "world_model.reward.hidden=0: must be at least 1"),
+        (lambda: ScalarReward((6,), 3, hidden=0), "world_model.reward.hidden=0: must be at least 1"),
+        (lambda: LipschitzReward((6,), 3, hidden=0), "world_model.reward.hidden=0: must be at least 1"),
+        (lambda: BernoulliTermination((6,), 3, hidden=0), "world_model.termination.hidden=0: must be at least 1"),
     ],
 )
 def test_bad_values_name_their_key(make, key):

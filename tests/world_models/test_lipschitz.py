@@ -128,6 +128,16 @@ def test_cache_follows_the_weight():
     assert twin._cache is None
 
 
+def test_one_graph_also_where_there_is_a_cache():
+    layer = LipschitzLinear(4, 4)
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        expected = layer(torch.ones(3, 4))
+        for _ in range(2):
+            assert torch.equal(compiled(torch.ones(3, 4)), expected)
+    torch._dynamo.reset()
+
+
 def _worst_ratio(function, shape, steps=25, pairs=12):
     """Largest ``|f(x) - f(y)| / |x - y|`` over random pairs, near and far, improved by gradient ascent."""
     first = 3 * torch.randn(pairs, *shape)

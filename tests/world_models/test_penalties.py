@@ -47,10 +47,15 @@ def test_gradient_against_finite_differences(penalty):
     assert torch.autograd.gradcheck(value, (weight,))
 
 
-@pytest.mark.parametrize("name", ["deterministic", "normal", "mixture", "true_mixture", "categorical", "transformer"])
-def test_every_model_takes_one_in_training_alone(name):
-    model = build(name, observation_spec("flat"), penalty=penalty(0.5))
-    plain = build(name, observation_spec("flat"))
+UNORDERED = {"network": {"_target_": "world_models.token_networks.TransformerNetwork"}}
+MODELS = [(name, {}) for name in ("deterministic", "normal", "mixture", "true_mixture", "categorical")]
+MODELS += [("transformer", {}), ("transformer", UNORDERED), ("soft_moe", {})]
+
+
+@pytest.mark.parametrize(("name", "parts"), MODELS)
+def test_every_model_takes_one_in_training_alone(name, parts):
+    model = build(name, observation_spec("flat"), penalty=penalty(0.5), **parts)
+    plain = build(name, observation_spec("flat"), **parts)
     latent = model.encode(torch.randn(4, 4)).detach()
     batch = (latent, torch.randint(0, ACTIONS, (4,)), torch.randn(4), latent.roll(1, 0), torch.zeros(4).bool())
 
@@ -60,6 +65,9 @@ def test_every_model_takes_one_in_training_alone(name):
 
     more = losses(model)["transition"] - losses(plain)["transition"]
     assert (more > 0).all() and more.shape == (4,)
+    more.sum().backward()  # through the gradient that a penalty is made of
+    gradients = [p.grad for p in model.network.parameters() if p.grad is not None]
+    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
     with torch.no_grad():
         assert torch.equal(losses(model)["transition"], losses(plain)["transition"])
 

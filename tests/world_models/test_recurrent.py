@@ -128,6 +128,8 @@ def test_decoding_learns_to_restore_what_was_seen(model: RecurrentModel) -> None
         ({"unimix": 1.0}, "unimix=1.0"),
         ({"cost": {"free": -1.0}}, "cost.free=-1.0"),
         ({"decoder": {"weight": 0.0}}, "decoder: weight=0.0"),
+        ({"hidden": 0}, "world_model.hidden=0: must be at least 1"),
+        ({"target": {"_target_": "world_models.targets.Slow"}}, "target=Slow: .* memory.* Allowed: Gradient, StopGrad"),
     ],
 )
 def test_wrong_settings(overrides: dict, message: str) -> None:

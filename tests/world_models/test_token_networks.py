@@ -49,6 +49,18 @@ def test_heads_must_divide_the_width():
         TransformerNetwork((6, 5), 3, width=16, heads=3)
 
 
+@pytest.mark.parametrize(
+    ("network", "key"),
+    [
+        *((TransformerNetwork, key) for key in ("width", "layers", "heads")),
+        *((SoftMoENetwork, key) for key in ("width", "layers", "experts", "slots")),
+    ],
+)
+def test_sizes_of_zero_are_refused(network, key):
+    with pytest.raises(ValueError, match=rf"world_model\.network\.{key}=0: must be at least 1"):
+        network((6, 5), 3, **{key: 0})
+
+
 def test_soft_moe_is_its_definition():
     """Slot by slot, as in equations 1 to 3 of the paper."""
     torch.manual_seed(0)

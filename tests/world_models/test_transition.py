@@ -97,6 +97,21 @@ def test_learned_shares_can_stand_still_where_halves_cannot():
     assert (ends[0] - ends[1]).norm() <= 0.5 * (2 * latent[0]).norm() + 1e-5
 
 
+@pytest.mark.parametrize(
+    ("network", "hidden", "told"),
+    [
+        (PlainNetwork, 0, "=0: must be at least 1"),
+        (PlainNetwork, [], r"=\[\]: one number or more, each at least 1"),
+        (PlainNetwork, [8, 0], r"=\[8, 0\]: one number or more, each at least 1"),
+        (LipschitzNetwork, 0, "=0: must be at least 2"),
+        (PaperLipschitzNetwork, -2, "=-2: must be at least 2"),
+    ],
+)
+def test_widths_that_are_none_are_refused(network, hidden, told):
+    with pytest.raises(ValueError, match=r"world_model\.network\.hidden" + told):
+        network((6,), 3, hidden=hidden)
+
+
 def test_odd_width_is_refused():
     with pytest.raises(ValueError, match=r"world_model\.network\.hidden=7"):
         LipschitzNetwork((6,), 3, hidden=7)

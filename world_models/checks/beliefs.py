@@ -7,7 +7,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from world_models.checks.outcome import Skipped, expect
-from world_models.checks.subject import Subject, encode, no_memory, remember
+from world_models.checks.subject import Subject, encode, step_by_step
 from world_models.contract import WorldModel
 
 TOLERANCE = 1e-4
@@ -33,20 +33,13 @@ def beliefs(subject: Subject) -> None:
             same,
             f"{method}: the latents {list(wanted.shape)} of encode, step by step",
             "others" if found.shape == wanted.shape else f"shape {list(found.shape)}",
-            f"{method}: z' is of the true successor; where an episode is done, the next step begins without memory",
+            f"{method}: a segment begins with the memory in experience; z' is of the true successor; where an episode "
+            "is done, the next step begins without memory",
         )
 
 
 def _stepwise(model: WorldModel, batch: TensorDictBase) -> tuple[Tensor, Tensor]:
     """``z`` and ``z'`` of experience ``[S, L]`` by ``encode`` alone, as the deployed policy sees them."""
-    observation, after, action = batch["observation"], batch["next", "observation"], batch["action"]
     if model.memory_spec is None:
-        return encode(model, observation), encode(model, after)
-    nothing = no_memory(model, observation, len(action))
-    memory, done, pairs = nothing, batch["next", "done"], []
-    for step in range(action.shape[1]):
-        latent = encode(model, observation[:, step], memory)
-        left = remember(model, latent, action[:, step])
-        pairs.append((latent, encode(model, after[:, step], left)))
-        memory = torch.where(done[:, step].reshape(-1, *[1] * (left.ndim - 1)), nothing, left)
-    return torch.stack([pair[0] for pair in pairs], 1), torch.stack([pair[1] for pair in pairs], 1)
+        return encode(model, batch["observation"]), encode(model, batch["next", "observation"])
+    return step_by_step(model, batch, batch["memory"][:, 0])[:2]

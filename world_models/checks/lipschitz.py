@@ -68,14 +68,18 @@ def _judge(what: str, worst: float, claimed: float) -> None:
 
 
 def _pairs(model: WorldModel, count: int, subject: Subject) -> tuple[Tensor, Tensor]:
-    """Pairs of latents ``[P, *]``, near ones and far ones."""
+    """Pairs of latents ``[P, *]``, near ones and far ones: one-hots differ in one variable or in more."""
     shape = model.latent_spec.shape
     if isinstance(model.latent_spec, OneHot):
-        drawn = model.latent_spec.expand(2 * count, *shape).rand().float()
-        return drawn[:count], drawn[count:]
-    first = 3 * torch.randn(count, *shape)
-    apart = torch.logspace(-2, 1, count).reshape(-1, *[1] * len(shape))
-    second = first + apart * torch.randn(count, *shape)
+        first, other = model.latent_spec.expand(2, count, *shape).rand().float().reshape(2, count, -1, shape[-1])
+        redrawn = torch.rand(first.shape[:2]) < torch.logspace(-2, 0, count).unsqueeze(1)
+        redrawn[torch.arange(count), torch.randint(first.shape[1], (count,))] = True  # one at least
+        second = torch.where(redrawn.unsqueeze(-1), other, first).reshape(count, *shape)
+        first = first.reshape(count, *shape)
+    else:
+        first = 3 * torch.randn(count, *shape)
+        apart = torch.logspace(-2, 1, count).reshape(-1, *[1] * len(shape))
+        second = first + apart * torch.randn(count, *shape)
     return first.to(subject.device), second.to(subject.device)
 
 

@@ -93,19 +93,39 @@ class Subject:
         return Transitions(latent, action, reward, next_latent, terminated)
 
     def experience(self, model: WorldModel, segments: int, length: int) -> TensorDict:
-        """Random experience ``[S, L]``; three of ten steps end an episode."""
+        """Random experience ``[S, L]``; three of ten steps end an episode. A recurrent model has a past already."""
         observation = self.observations(segments, length + 1)
         done = torch.rand(segments, length, device=self.device) < 0.3
         where = done.reshape(*done.shape, *[1] * len(self.observation_spec.shape))
         after = torch.where(where, self.observations(segments, length), observation[:, 1:])
         reward = torch.randn(segments, length, device=self.device)
-        return experience(model, observation[:, :-1], self.actions(segments, length), reward, after, done)
+        found = experience(model, observation[:, :-1], self.actions(segments, length), reward, after, done)
+        if model.memory_spec is not None:
+            with torch.no_grad():
+                found["memory"] = step_by_step(model, found, self.inputs(model, segments)[1])[2]
+        return found
+
+
+def step_by_step(model: WorldModel, batch: TensorDictBase, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``z``, ``z'`` and the memories before ``z`` of experience ``[S, L]``, as an agent meets them.
+
+    Args:
+        memory: that of the first step, ``[S, *]``.
+    """
+    nothing, steps = torch.zeros_like(memory), []
+    for now in batch.unbind(1):
+        latent = encode(model, now["observation"], memory)
+        left = remember(model, latent, now["action"])
+        steps.append((latent, encode(model, now["next", "observation"], left), memory))
+        memory = torch.where(now["next", "done"].reshape(-1, *[1] * (left.ndim - 1)), nothing, left)
+    latents, after, memories = (torch.stack(found, 1) for found in zip(*steps, strict=True))
+    return latents, after, memories
 
 
 def experience(
     model: WorldModel, observation: Tensor, action: Tensor, reward: Tensor, after: Tensor, terminated: Tensor
 ) -> TensorDict:
-    """Experience ``[S, L]`` as an agent of this model gathers it: memories begin at zero, with an episode or not."""
+    """Experience ``[S, L]`` with these entries; each step of it is one without memory, as an episode's first."""
     flag = terminated.unsqueeze(-1)
     following = {"observation": after, "reward": reward.unsqueeze(-1), "done": flag, "terminated": flag.clone()}
     found = TensorDict({"observation": observation, "action": action, "next": following}, action.shape)

@@ -1,8 +1,9 @@
 """Costs of a predicted next latent against ``z' = phi(s')``: what a transition model is trained on.
 
-Scale: every cost is a *mean* over latent dimensions (categorical: over variables), so one ``alpha_P`` means
-the same for every model and latent size. ``SmoothL1(reduction="sum")`` is the paper's convention: the same
-times the number of latent dimensions.
+Scale: every cost is a *mean*, so one ``alpha_P`` means the same for every latent size: over latent dimensions, which
+for one-hots are variables times classes (``SmoothL1``, ``Squared``, ``Coupling``, ``EnergyScore``), or over one-hot
+variables (``CrossEntropy``, ``Hamming``, ``JensenShannon``, ``KLBalance``, ``Likelihood``).
+``SmoothL1(reduction="sum")`` is the paper's convention: the same times the number of latent dimensions.
 
 Training costs bound nothing by themselves (smooth-L1 is smaller than the distance below 1);
 ``coupling_distance`` is the true metric.

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, No
 from torchrl.modules import Delta
 
 from world_models.costs.cost import Cost, over_dimensions
-from world_models.distributions import SideBySide, TruncatedNormal, Vote, expected_noise_distance
+from world_models.distributions import SideBySide, Vote
 
 
 class Coupling(Cost):
@@ -64,11 +64,6 @@ def _(distribution: Normal, point: Tensor) -> Tensor:
     delta = (point - distribution.loc) / distribution.scale
     density = torch.exp(-0.5 * delta.square()) / math.sqrt(2 * math.pi)
     return distribution.scale * (delta * torch.erf(delta / math.sqrt(2)) + 2 * density)
-
-
-@expected_deviation.register
-def _(distribution: TruncatedNormal, point: Tensor) -> Tensor:
-    return distribution.scale * expected_noise_distance((point - distribution.loc) / distribution.scale)
 
 
 @expected_deviation.register

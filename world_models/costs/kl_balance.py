@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from world_models.costs.cost import Cost
+from world_models.costs.cost import Cost, over_dimensions
 from world_models.costs.one_hot import one_hot_of
 from world_models.distributions import SideBySide
 
@@ -34,12 +34,10 @@ class KLBalance(Cost):
         prior, one_hots = distribution, next_latent
         if isinstance(distribution, SideBySide):
             prior, one_hots = distribution.parts[-1], distribution.split(next_latent)[-1]
-        logits = one_hot_of(prior).logits
+        logits = one_hot_of(prior, self).logits
         parts = (self.dynamics, logits, one_hots.detach()), (self.representation, logits.detach(), one_hots)
-        costs = [weight * torch.clamp_min(_cross_entropy(*pair), self.free) for weight, *pair in parts]
-        return torch.stack(costs).sum(0) / logits.shape[-2]
-
-
-def _cross_entropy(logits: Tensor, one_hots: Tensor) -> Tensor:
-    """Of ``[..., variables, classes]``, a sum over the variables, ``[...]``."""
-    return -(one_hots * logits).sum((-2, -1))
+        costs = [
+            weight * over_dimensions(-(chosen * scores), prior, "sum").clamp_min(self.free)
+            for weight, scores, chosen in parts
+        ]
+        return torch.stack(costs).sum(0) / prior.event_shape[:-1].numel()

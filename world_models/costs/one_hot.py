@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, OneHotCategorical
 
 from world_models.costs.cost import Cost, base_of, over_variables
+from world_models.names import Unsuited
 
 
 class CrossEntropy(Cost):
@@ -16,7 +17,7 @@ class CrossEntropy(Cost):
 
     def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
         """Per-transition cost ``[...]``."""
-        return over_variables(-(next_latent * one_hot_of(distribution).logits).sum(-1), distribution)
+        return over_variables(-(next_latent * one_hot_of(distribution, self).logits).sum(-1), distribution)
 
 
 class Hamming(Cost):
@@ -24,7 +25,7 @@ class Hamming(Cost):
 
     def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
         """Per-transition cost ``[...]``."""
-        return over_variables(1 - (next_latent * one_hot_of(distribution).probs).sum(-1), distribution)
+        return over_variables(1 - (next_latent * one_hot_of(distribution, self).probs).sum(-1), distribution)
 
 
 class JensenShannon(Cost):
@@ -36,19 +37,20 @@ class JensenShannon(Cost):
 
     def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
         """Per-transition cost ``[...]``."""
-        one_hot = one_hot_of(distribution)
+        one_hot = one_hot_of(distribution, self)
         # q ln q from the logits: the logarithm of a probability that rounds to 0 would have no finite gradient.
         probs, logits = one_hot.logits.exp(), one_hot.logits
         of_class = math.log(2) + 0.5 * (probs * logits - (1 + probs) * torch.log1p(probs))
         return over_variables((next_latent * of_class).sum(-1), distribution)
 
 
-def one_hot_of(distribution: Distribution) -> OneHotCategorical:
-    """The one-hot variables inside ``Independent``; anything else has no such cost."""
+def one_hot_of(distribution: Distribution, cost: Cost) -> OneHotCategorical:
+    """The one-hot variables inside ``Independent``. Raises ``Unsuited`` for anything else, which has no such cost."""
     base = base_of(distribution)
     if not isinstance(base, OneHotCategorical):
-        raise ValueError(
-            f"world_model.cost: for one-hot latents (world_model=categorical or tabular), not {type(base).__name__}. "
-            "Allowed here: SmoothL1, Squared, Coupling, EnergyScore, Likelihood."
+        raise Unsuited(
+            f"world_model.cost={type(cost).__name__}: for one-hot latents (world_model=categorical or "
+            f"tabular), not {type(base).__name__}. Allowed here: SmoothL1, Squared, Coupling, EnergyScore, and for a "
+            "density Likelihood."
         )
     return base

@@ -12,7 +12,8 @@ from torchrl.modules import Delta
 from world_models.costs.cost import Cost, base_of
 from world_models.costs.one_hot import CrossEntropy
 from world_models.costs.strata import stratified
-from world_models.distributions import TruncatedNormal
+from world_models.distributions import SideBySide
+from world_models.names import Unsuited
 
 
 class EnergyScore(Cost):
@@ -54,7 +55,8 @@ class Likelihood(Cost):
     """Negative log-likelihood of ``z'``, in nats per latent dimension (one-hot latents: per variable).
 
     Strictly proper. A density is above 1 where the model is sure, so values may be negative. Where the loss also
-    moves the encoder, latents that are easily told score well: prefer ``StopGradient`` as the target.
+    moves the encoder, latents that are easily told score well: prefer ``StopGradient`` as the target. Raises
+    ``Unsuited`` for a transition without a density.
     """
 
     def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
@@ -62,14 +64,16 @@ class Likelihood(Cost):
         base = base_of(distribution)
         if isinstance(base, OneHotCategorical):  # whose log_prob has no gradient to z'
             return CrossEntropy()(distribution, next_latent)
+        parts = base.parts if isinstance(base, SideBySide) else (base,)
         try:
-            # Infinite but at a point, or outside of a bounded support, and without any gradient there.
-            if isinstance(base, Delta | TruncatedNormal):
+            # A point's is infinite, and without any gradient.
+            if any(isinstance(base_of(part), Delta) for part in parts):
                 raise NotImplementedError
             log_prob = distribution.log_prob(next_latent)
         except NotImplementedError as error:
-            raise ValueError(
-                f"world_model.cost: {type(base).__name__} has no likelihood to train on. Allowed: Normal "
-                "(world_model=normal), mixtures of normals (true_mixture), one-hots (categorical, tabular)."
+            raise Unsuited(
+                f"world_model.cost={type(self).__name__}: {type(base).__name__} has no likelihood to train on. "
+                "Allowed: Normal (world_model=normal), mixtures of normals (true_mixture), one-hots (categorical, "
+                "tabular)."
             ) from error
         return -log_prob / math.prod(distribution.event_shape)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
+from world_models.names import Unsuited
+
 
 class Strata(NamedTuple):
     """One sample of each of K components, ``[..., K, *event]``, and their weights ``[..., K]``, which sum to 1.
@@ -23,12 +25,13 @@ class Strata(NamedTuple):
 def stratified(distribution: Distribution) -> Strata:
     """One reparameterized sample of each component; a distribution that is no mixture has one component.
 
-    Which component a mixture's sample is from has no gradient; the weights of its strata have.
+    Which component a mixture's sample is from has no gradient; the weights of its strata have. Raises ``Unsuited``
+    for what can't be sampled with gradient.
     """
     try:
         samples = distribution.rsample()
     except NotImplementedError as error:
-        raise ValueError(
+        raise Unsuited(
             f"world_model.cost: {type(distribution).__name__} has no reparameterized samples. Allowed here: Likelihood."
         ) from error
     axis = len(distribution.batch_shape)
