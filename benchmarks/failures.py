@@ -79,9 +79,7 @@ def dream_beyond_the_data(
 
 def finite_maze(maze: MazeMDP) -> FiniteMDP:
     """The toy maze as a ``FiniteMDP``."""
-    P = maze.P.copy()
-    P[maze.terminal] = np.eye(len(P))[maze.terminal][:, None]  # where one action would lead elsewhere
-    return FiniteMDP(P, maze.R, np.eye(len(P))[maze.start], maze.terminal, maze.gamma)
+    return FiniteMDP(maze.P, maze.R, np.eye(len(maze.P))[maze.start], maze.terminal, maze.gamma)
 
 
 class BestLatent(NamedTuple):

@@ -19,10 +19,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from benchmarks.throughput import aligned, machine, measure, publish, separated, table
+from dreamspi.building import make_env
 from dreamspi.config import compose
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell
 from dreamspi.machine import prepare
-from world_models.encoders import ENCODERS
+from world_models.encoders import ENCODERS, suggest_encoder
 
 FACTORS = (1, 2, 4)
 #: The argument of an encoder that is the size of its latent; pictures of 84 x 84 keep their feature map.
@@ -32,6 +33,10 @@ LATENT = {"small_cnn": "width", "mlp": "latent"}
 def latent(config: DictConfig, factor: int) -> str:
     """Raises UserError for an encoder whose latents have no size of their own."""
     name = config.world_model.encoder
+    if name == "auto":
+        env = make_env(config, num_envs=1, training=True)
+        name = suggest_encoder(env.observation_spec["observation"][0])
+        env.close()
     if name not in LATENT:
         raise UserError(f"axes=latent: needs world_model.encoder={' or '.join(LATENT)}, here it is {name}.")
     size = inspect.signature(ENCODERS[name]).parameters[LATENT[name]].default * factor

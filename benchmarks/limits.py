@@ -3,9 +3,9 @@
     python benchmarks/limits.py [game=pong] [envs=128] [steps=8] [epochs=4] [minibatches=4] [threads=1]
 
 Each layer's product is timed by itself, forward, and forward and backward, in the memory format that suits it best;
-that is the machine's measured rate for this shape. An iteration can't take less than emulator and layers together, as
-long as they take turns. Seconds are of CPU time over all threads, the least of some tries: a busy machine hardly
-changes them, and rates read as per core.
+with torch set as `dreamspi train` sets it, that is the machine's measured rate for this shape. An iteration can't take
+less than emulator and layers together, as long as they take turns. Seconds are of CPU time over all threads, the least
+of some tries: a busy machine hardly changes them, and rates read as per core.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from ale_py import roms
 from ale_py.vector_env import AtariVectorEnv
+
+from dreamspi.machine import prepare
 
 TRIES = 3
 #: Inputs [channels, side], then filters, kernel, stride; the dense layer is a convolution over its whole input.
@@ -125,7 +127,7 @@ class Emulator:
 
 
 def limits(emulator: Emulator, envs: int, steps: int, epochs: int, minibatches: int) -> Limits:
-    """The limits of an iteration; torch's threads are those that are set."""
+    """The limits of an iteration; torch's threads and settings are those of this process."""
     count = max(steps, 64)
     wall, cpu = emulator.steps(count)
     minibatch = envs * steps // minibatches
@@ -158,7 +160,7 @@ def main(words: Sequence[str]) -> int:
     if game not in roms.get_all_rom_ids():
         print(f"game={game}: no such ROM; write pong, space_invaders.", file=sys.stderr)
         return 2
-    torch.set_num_threads(threads)
+    prepare(threads)
     found = limits(Emulator(game, chosen["envs"], threads), **chosen)
     print(f"emulator alone: {found.emulator_steps_per_second:,.0f} env steps/s by the clock")
     print(f"arithmetic of an iteration: {found.flops / 1e9:,.1f} GFLOP")

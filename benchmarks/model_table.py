@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -24,6 +25,7 @@ from typing import NamedTuple
 
 from dreamspi.catalogue import options
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
+from dreamspi.overrides import check_environment
 from dreamspi.run_directory import write_atomically
 
 #: Environment steps of a training, where ``steps=`` says nothing else.
@@ -99,9 +101,16 @@ def parse(words: Sequence[str]) -> Study:
     for name in models:
         if name not in options("world_model"):
             raise unknown("models", name, options("world_model"))
+    if chosen["steps"] and not (chosen["steps"].isdecimal() and int(chosen["steps"])):
+        raise UserError(f"steps={chosen['steps']}: must be a whole number of at least 1.")
     steps = int(chosen["steps"]) if chosen["steps"] else None
+    envs = chosen["envs"].split(",")
+    for env in envs:
+        check_environment(env)
+        if not steps and env.partition("/")[0] not in STEPS:
+            raise UserError(f"envs={env}: say how long a training is to be: steps=50000.")
     return Study(
-        chosen["envs"].split(","),
+        envs,
         models,
         int(chosen["seeds"]),
         int(chosen["jobs"]),
@@ -139,14 +148,12 @@ def _cost(rows: dict[Cell, list[float]], study: Study, model: str) -> float:
 
 def row_of(study: Study, cell: Cell) -> list[float]:
     """Trains a cell, unless it is finished, and reads its row."""
-    run = study.directory / f"{cell.env.replace('/', '-')}-{cell.model}-{cell.seed}"
+    run = study.directory / _name(study, cell)
     seconds = run / "seconds.json"
     if not (run / "summary.json").exists():
-        before = json.loads(seconds.read_text()) if seconds.exists() else 0.0
         words = [f"env={cell.env}", f"world_model={cell.model}", "planner=dreamspi", f"seed={cell.seed}", "threads=1"]
         words += [f"run_dir={run}", f"total_steps={_steps(study, cell.env)}", "logger=none", *study.overrides]
-        used = dreamspi("train", *([f"resume={run}"] if run.exists() else words))
-        write_atomically(seconds, json.dumps(before + used))
+        dreamspi("train", *([f"resume={run}"] if run.exists() else words), account=seconds)
     if not (run / "dream.json").exists():
         dreamspi("dream", f"run={run}", f"episodes={EPISODES}", f"seed={cell.seed}")
     found, summary = (json.loads((run / name).read_text()) for name in ("dream.json", "summary.json"))
@@ -157,8 +164,15 @@ def row_of(study: Study, cell: Cell) -> list[float]:
     return [float("nan") if number is None else number for number in numbers]
 
 
-def dreamspi(*words: str) -> float:
-    """Runs a command in a process of its own; returns its processor time in seconds."""
+def _name(study: Study, cell: Cell) -> str:
+    """Of a cell's run, another for each length of training and for other overrides."""
+    told = f"-{zlib.crc32(' '.join(study.overrides).encode()):08x}" if study.overrides else ""
+    return f"{cell.env.replace('/', '-')}-{cell.model}-{_steps(study, cell.env)}{told}-{cell.seed}"
+
+
+def dreamspi(*words: str, account: Path | None = None) -> None:
+    """Runs a command in a process of its own; adds its processor time, in seconds, to what ``account`` holds, however
+    it ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dreamspi", *words],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -167,11 +181,16 @@ def dreamspi(*words: str) -> float:
         text=True,
     )
     assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
+    said = ""
+    try:
+        said = process.stderr.read()
+    finally:
+        _, status, usage = os.wait4(process.pid, 0)
+        if account is not None and account.parent.is_dir():
+            before = json.loads(account.read_text()) if account.exists() else 0.0
+            write_atomically(account, json.dumps(before + usage.ru_utime + usage.ru_stime))
     if os.waitstatus_to_exitcode(status):
         raise UserError(f"dreamspi {' '.join(words)}: {said.strip().splitlines()[-1] if said.strip() else 'failed'}")
-    return usage.ru_utime + usage.ru_stime
 
 
 def told(numbers: Sequence[float]) -> str:

@@ -99,7 +99,7 @@ def wait(words: Sequence[str]) -> Waited:
         )
         while process.poll() is None:
             peak = max(peak, resident(process.pid))
-            if update is None and metrics.exists():
+            if update is None and metrics.exists() and metrics.stat().st_size:  # empty until its first row
                 update = time.perf_counter() - started
             time.sleep(PERIOD)
         end = time.perf_counter() - started

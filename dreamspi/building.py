@@ -21,7 +21,7 @@ from planners.planner import Planner
 from world_models.contract import Unsuited, WorldModel
 
 #: Keys of an environment's file that are the runner's, not its constructor's.
-RUNNER_KEYS = ("names", "encoder", "total_steps", "dream_horizon", "dream_epochs")
+RUNNER_KEYS = ("names", "encoder", "total_steps", "barrier", "dream_horizon", "dream_epochs")
 #: What the annotation of an argument that may be null looks like, none at all included.
 _TAKES_NONE = re.compile(r"^$|\| None$|^None\b|Optional|^Any$|^object$")
 

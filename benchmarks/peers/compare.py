@@ -30,11 +30,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))  # limits.py
 
-import torch  # noqa: E402
 from contenders import ENTRIES, Entry, alike, default  # noqa: E402
 from limits import Emulator, Limits, limits  # noqa: E402
 from protocol import Work, parse  # noqa: E402
 from tables import limit_lines, markdown, table  # noqa: E402
+
+from dreamspi.machine import prepare  # noqa: E402
 
 
 class Failed(Exception):
@@ -206,7 +207,7 @@ def main(words: Sequence[str]) -> int:
         for name in names:
             if name not in ENTRIES[kind]:
                 raise SystemExit(f"contenders={name}: allowed in {kind}: {', '.join(ENTRIES[kind])}.")
-    torch.set_num_threads(work.threads)
+    prepare(work.threads)  # the limits are this process's to measure
     repeats, peers, code = int(own["repeats"]), own["peers"], revision()  # before a table of ours makes it dirty
     arrived = [compare(kind, names, work, repeats, peers, results, code) for kind, names in chosen.items()]
     return 0 if all(arrived) else 1

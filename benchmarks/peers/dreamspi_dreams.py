@@ -6,6 +6,7 @@ from dreamspi.config import compose
 from dreamspi.machine import prepare
 from dreamspi.training import Training
 from planners.dream import Behavior
+from planners.experience import add_advantages
 
 #: Width of the layer that actor and critic share: as wide as the peers' two layers together, for equally many weights.
 HEADS = 512
@@ -23,7 +24,7 @@ def build(work: Work) -> Contender:
                 f"num_envs={work.envs}",
                 f"num_steps={work.steps}",
                 f"threads={work.threads}",
-                f"env.num_threads={work.threads}",
+                *([f"env.num_threads={work.threads}"] if work.family == "atari" else []),
                 f"planner.hidden={HEADS}",
                 f"planner.dream.horizon={work.horizon}",
                 "planner.ground.rehearsal=null",
@@ -32,8 +33,8 @@ def build(work: Work) -> Contender:
         )
     )
     training.start()
-    batch = training.collection.next()
     planner, model = training.planner, training.planner.agent.world_model
+    batch = add_advantages(training.collection.next(), planner._value, planner.gamma, planner.lmbda)
     start = model.latents(batch).flatten(0, 1).detach()
     behavior = Behavior(planner.behavior_heads, batch["logits"].flatten(0, 1), moved=False)
     training.close()

@@ -51,6 +51,8 @@ def main(words: Sequence[str]) -> None:
         if key not in given:
             raise SystemExit(f"{key}: no such key; allowed: {', '.join(f'{name}=' for name in given)}")
         given[key] = value
+    if not given["rounds"].isdecimal() or int(given["rounds"]) < 1:
+        raise SystemExit(f"rounds={given['rounds']}: must be a whole number of at least 1.")
     print(json.dumps(ratios(given["planners"].split(","), given["game"], int(given["rounds"]))), flush=True)
     os._exit(0)  # emulators have threads that would be waited for
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -84,8 +83,10 @@ class Work:
 
     @property
     def rom(self) -> str:
-        """The name that ALE has for the game: ``SpaceInvaders`` becomes ``space_invaders``."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name).lower()
+        """The name that ALE has for the game: ``UpNDown`` becomes ``up_n_down``."""
+        from ale_py import registration, roms
+
+        return {registration.rom_id_to_name(rom): rom for rom in roms.get_all_rom_ids()}[self.name]
 
     def words(self) -> list[str]:
         """The command line that ``parse`` reads."""

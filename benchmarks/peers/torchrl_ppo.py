@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical as CategoricalDistribution
 from torchrl.collectors import Collector
 from torchrl.data import Binary, Bounded, Categorical, Composite, Unbounded
-from torchrl.envs import EnvBase, ExplorationType, set_exploration_type
+from torchrl.envs import EnvBase, ExplorationType
 from torchrl.modules import ConvNet
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
@@ -149,8 +149,7 @@ def build(work: Work) -> Contender:
                 nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
                 optimizer.step()
 
-    with set_exploration_type(ExplorationType.RANDOM):
-        return Contender(iterate, work.batch, count(parameters), ("torchrl", "tensordict", "ale-py"))
+    return Contender(iterate, work.batch, count(parameters), ("torchrl", "tensordict", "ale-py"))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.benchmarks.test_throughput import DREAM, TINY
 
 def test_a_run_of_all_axes(tmp_path, capsys):
     file = tmp_path / "growth.json"
-    words = [*TINY, *DREAM, "total_steps=640", "planner=dreamspi", "world_model.encoder=mlp"]
+    words = [*TINY, *DREAM, "total_steps=640", "planner=dreamspi"]  # the maze's encoder is auto, an mlp
     assert main([*words, "iterations=1", "repeats=2", f"json={file}"]) == 0
     found = json.loads(file.read_text())
     assert {axis: list(results) for axis, results in found["axes"].items()} == {
@@ -59,6 +59,7 @@ def test_the_power_by_hand(exponent):
         (["axes=num_env"], "axes=num_env: no such name. Did you mean num_envs"),
         (["axes=horizon", "planner=ppo"], "axes=horizon: planner=ppo does not dream"),
         (["axes=latent", "env=atari/Pong"], "needs world_model.encoder=small_cnn or mlp, here it is nature_cnn"),
+        (["axes=latent", "world_model=rssm", "env=maze", "env.picture=84"], "here it is nature_cnn"),
         (["axes=latent", "world_model.encoder={_target_: my.Encoder}"], "here it is {'_target_': 'my.Encoder'}"),
         (["repeats=none"], "repeats=none: must be a whole number"),
         (["num_env=3"], "num_env: no such key"),

@@ -27,6 +27,8 @@ def test_words_are_read_and_written_alike(module):
     work = protocol.parse(["game=atari/SpaceInvaders", "envs=16", "turns=true"])
     assert (work.rom, work.batch, work.minibatch, work.turns) == ("space_invaders", 128, 32, True)
     assert protocol.parse(work.words()) == work
+    roms = {"UpNDown": "up_n_down", "TicTacToe3D": "tic_tac_toe_3d", "Pong": "pong", "MsPacman": "ms_pacman"}
+    assert {name: protocol.Work(game=f"atari/{name}").rom for name in roms} == roms
     for word in ("envs=many", "enfs=3", "envs"):
         with pytest.raises(SystemExit):
             protocol.parse([word])
@@ -51,6 +53,15 @@ def test_ratios_are_taken_repeat_by_repeat(module):
         ["torchrl", "2 (2 - 2)", "0.50 (0.50 - 0.50)"],
     ]
     assert len(tables.markdown(lines).splitlines()) == 5
+
+
+@pytest.mark.parametrize("phase", ["imagine", "whole"])
+def test_our_own_dreams_run(module, phase):
+    """The dream phase by itself, outside of a training, as the race has it."""
+    work = module("protocol").Work(game="minatar/breakout", envs=8, horizon=2, phase=phase)
+    contender = module("dreamspi_dreams").build(work)
+    contender.iterate()
+    assert contender.steps == 8 * work.steps * 2
 
 
 @pytest.mark.slow

@@ -10,6 +10,17 @@ from benchmarks.startup import main, wait
 from dreamspi.errors import UserError
 from tests.benchmarks.test_throughput import TINY
 
+#: Makes an empty metrics.csv where ``train`` would, and then a row.
+WRITES = """
+import sys, time, pathlib
+path = pathlib.Path(sys.argv[-1].partition("=")[2])
+path.mkdir()
+(path / "metrics.csv").touch()
+time.sleep(0.6)
+(path / "metrics.csv").write_text("env_steps")
+time.sleep(0.4)
+"""
+
 
 def test_time_and_memory_are_the_command_s_own():
     """This process holds torch; a command that holds nothing is not charged with it."""
@@ -33,6 +44,8 @@ def test_a_run_of_it(tmp_path, capsys):
     assert list(found) == ["train planner=ppo", "import dreamspi", "dreamspi --help", "dreamspi list"]
     train, light = found["train planner=ppo"], found["dreamspi --help"]
     assert 0 < train["update"]["median"] < train["end"]["median"]
+    quick = wait(["-c", WRITES, "train"])
+    assert 0.6 < quick.update < quick.end - 0.2, "an empty metrics.csv is no update"
     assert train["mebibytes"]["median"] > 100 > light["mebibytes"]["median"]
     assert "s to the first update" in capsys.readouterr().out
 

@@ -1,0 +1,60 @@
+"""The table of world models: whose numbers a cell has, what it cost, and wrong input in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import model_table
+from benchmarks.model_table import Cell, dreamspi, main, parse
+from dreamspi.errors import UserError
+
+CELL = Cell("minatar/breakout", "rssm", 1)
+
+
+def test_another_length_or_override_is_another_run() -> None:
+    words = ([], ["steps=200000"], ["planner.C=1.2"], ["planner.C=1.3"], ["planner.C=1.2", "steps=200000"])
+    names = [model_table._name(parse(each), CELL) for each in words]
+    assert len(set(names)) == len(names)
+    assert names[0] == "minatar-breakout-rssm-50000-1"
+    assert model_table._name(parse(["planner.C=1.2"]), CELL) == names[2]
+
+
+def test_what_an_interrupted_training_has_cost_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both stretches count, though the first one failed."""
+    account = tmp_path / "seconds.json"
+    burn = "import sys, time\nwhile time.process_time() < 0.5: pass\nsys.exit(3)"
+    real = model_table.subprocess.Popen
+
+    def burning(command: list[str], **keys: Any) -> Any:
+        return real([sys.executable, "-c", burn], **keys)
+
+    monkeypatch.setattr("benchmarks.model_table.subprocess.Popen", burning)
+    for stretch in (1, 2):
+        with pytest.raises(UserError, match="dreamspi train: failed"):
+            dreamspi("train", account=account)
+        assert 0.5 * stretch <= json.loads(account.read_text()) < 1.5 * stretch
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["steps=abc"], "steps=abc: must be a whole number"),
+        (["steps=0"], "steps=0: must be a whole number"),
+        (["envs=maez/x"], "env=maez/x: no such name. Did you mean maze"),
+        (["envs=atari_stochastic/Pong"], "envs=atari_stochastic/Pong: say how long a training is to be"),
+        (["models=rsm"], "models=rsm: no such name. Did you mean rssm"),
+        (["jobs=0"], "jobs=0: must be a whole number"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
