@@ -8,7 +8,8 @@ from dreamspi import __version__
 from dreamspi.reports import inside, outcome, provenance, speed
 from dreamspi.reports.charts import Report, Section
 from dreamspi.reports.comparisons import LOSSES
-from dreamspi.reports.findings import compare, intervals
+from dreamspi.reports.findings import among, compare, intervals
+from dreamspi.reports.games import same_game
 from dreamspi.reports.intervals import Interval
 from dreamspi.reports.models import comparable
 from dreamspi.reports.normalization import suite
@@ -60,12 +61,13 @@ def _findings(results: Results, made: Mapping[str, Table]) -> list[tuple[str, st
         if aggregates is not None:
             rows = aggregates.frame[aggregates.frame["aggregate"] == "IQM"]
             known = intervals(rows)
-            short = shortfalls(results, scores(results, name).environments, known)
-            found.append((f"{name}, IQM of normalized scores:", compare(known, short=short)))
+            whole = scores(results, name).environments
+            told = among(known, same_game(results, whole), shortfalls(results, whole, known))
+            found.append((f"{name}, IQM of normalized scores:", told))
     for env in results.environments if len(results.environments) <= MOST_NAMED else ():
         known = _there(made, "scores", env)
-        told = compare(known, short=shortfalls(results, [env], known)) if known else "no game has ended."
-        found.append((f"{env}, {outcome.score_name(results, env)}:", told))
+        told = among(known, same_game(results, [env]), shortfalls(results, [env], known))
+        found.append((f"{env}, {outcome.score_name(results, env)}:", told if known else "no game has ended."))
     places = {suite(env): (env, env, [env]) for env in results.environments}
     for name in several:
         arms = {env: {run.cell.arm for run in results.of(env)} for env in results.environments if suite(env) == name}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dreamspi.reports import statistics
+from dreamspi.reports.games import other_games, same_game
 from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, bootstrap_mean, cautions, verdict
 from dreamspi.reports.models import comparable
 from dreamspi.reports.results import Result, Results
@@ -26,14 +27,16 @@ Aggregates = Mapping[str, Mapping[str, Interval]]
 
 
 def pairs(results: Results, known: Mapping[str, Aggregates] | None = None) -> Table:
-    """For every two arms, by environment and suite: what may be said of their scores' difference. ``known`` are the
-    suites' aggregates, where they are known already."""
+    """For every two arms that play the same, by environment and suite: what may be said of their scores' difference.
+    ``known`` are the suites' aggregates, where they are known already."""
     known = known or {suite: statistics.aggregates(results, suite) for suite in suites(results)}
     found = [pair for suite, by_arm in known.items() for pair in _in_suite(results, suite, by_arm)]
     for env in results.environments:
-        found += _in_environment(results, env, "score", score, results.arms)
+        for group in same_game(results, [env]):
+            found += _in_environment(results, env, "score", score, group)
     notes = ("P(a > b): a training of the first beats one of the second in the same environment; ties count half.",)
-    return _paired("pairs", "Differences between scores", found, ("Higher is better.", *notes))
+    others = other_games(results, results.environments)
+    return _paired("pairs", "Differences between scores", found, ("Higher is better.", *notes, *others))
 
 
 def loss_pairs(results: Results) -> Table:
@@ -90,9 +93,11 @@ def _in_environment(
 def _in_suite(results: Results, suite: str, known: Aggregates) -> Iterator[Pair]:
     found = {arm: by_name["IQM"] for arm, by_name in known.items()}
     above = statistics.improvements(results, suite)
-    short = shortfalls(results, scores(results, suite).environments, found)
-    for a, b in itertools.combinations(found, 2):
-        yield Pair(suite, "IQM", a, b, found[a], found[b], above[a, b], short)
+    environments = scores(results, suite).environments
+    short = shortfalls(results, environments, found)
+    for group in same_game(results, environments):
+        for a, b in itertools.combinations([arm for arm in group if arm in found], 2):
+            yield Pair(suite, "IQM", a, b, found[a], found[b], above[a, b], short)
 
 
 def _numbers(pair: Pair) -> dict[str, object]:

@@ -11,6 +11,8 @@ from dreamspi.reports.intervals import FEWEST_SEEDS, Interval, Verdict, verdict
 
 #: Arms whose differences can still be told one by one.
 MANY = 8
+#: Where arms are in several groups.
+APART = "Arms whose games or discounts differ are not compared."
 
 
 def compare(
@@ -35,6 +37,18 @@ def compare(
     if nothing:
         sentences.append(f"Nothing is known of {', '.join(nothing)}.")
     return " ".join(sentences)
+
+
+def among(found: Mapping[str, Interval], groups: Sequence[Sequence[str]], short: Mapping[str, str]) -> str:
+    """The same, of each group of arms by itself; an arm in none of them has no interval."""
+    if len(groups) < 2:
+        return compare(found, short=short)
+    rest = [arm for arm in short if not any(arm in group for group in groups)]
+    told = [
+        compare({arm: found[arm] for arm in of if arm in found}, short={arm: short[arm] for arm in of if arm in short})
+        for of in (*groups, rest)
+    ]
+    return " ".join(filter(None, [*told, APART]))
 
 
 def _differences(known: Mapping[str, Interval], above: str, below: str, short: Mapping[str, str]) -> list[str]:

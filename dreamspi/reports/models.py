@@ -26,14 +26,7 @@ def comparable(results: Results, loss: str, environments: Sequence[str]) -> tupl
         environments: in which it is compared.
     """
     arms = [a for a in results.arms if trains_model(results, a) and any(results.of(env, a) for env in environments)]
-    shared = [env for env in environments if all(results.of(env, arm) for arm in arms)]
-    groups: dict[object, list[str]] = {}
-    for arm in arms:
-        models = tuple(frozenset(_model(run) for run in results.of(env, arm)) for env in shared)
-        alone = any(len(found) > 1 for found in models)
-        key: object = None if loss != "L_P" else arm if alone else models
-        groups.setdefault(key, []).append(arm)
-    return tuple(map(tuple, groups.values()))
+    return results.alike(arms, environments, _model if loss == "L_P" else lambda _: None)
 
 
 def _model(run: Result) -> frozenset[tuple[str, str]]:

@@ -53,8 +53,8 @@ def scale(result: Result) -> Scale | None:
     """What this training's score is measured by; ``None`` where nothing is known.
 
     Atari: random and human scores of the 57 games. MinAtar: random and published scores, see ``data/``. Maze: 0 and
-    the exact optimum of this maze, for exact values. Gymnasium: the random score and the reward threshold of the
-    registry; where no random score is in ``data/``, 0 stands for it, if the threshold is positive.
+    the exact optimum of this maze, for exact values. Gymnasium: the random score in ``data/`` and the reward threshold
+    of the registry.
     """
     family, _, name = result.cell.env.partition("/")
     if family in ATARI:
@@ -69,6 +69,8 @@ def scale(result: Result) -> Scale | None:
 
 def unscaled(result: Result) -> str:
     """Why ``scale`` knows nothing for a training."""
+    if suite(result.cell.env) == "gym":
+        return "no random score, or no reward threshold, is known for it"
     if suite(result.cell.env) == "maze" and not result.exact:
         return "the optimum is an exact value, and not every training there has one"
     return "no reference score is known for it"
@@ -90,8 +92,8 @@ def _table(file: str, key: str, one: str, kind: str) -> dict[str, Scale]:
 @cache
 def _threshold(id: str) -> Scale | None:
     spec = gymnasium.registry.get(id.rpartition(":")[2])
-    if spec is None or spec.reward_threshold is None:
+    random = {row["id"]: float(row["random"]) for row in rows("gym")}
+    if spec is None or spec.reward_threshold is None or spec.id not in random:
         return None
-    random = {row["id"]: float(row["random"]) for row in rows("gym")}.get(spec.id, 0.0)
-    one = float(spec.reward_threshold)
-    return Scale(random, one, "threshold", "gym_random") if one > random else None
+    zero, one = random[spec.id], float(spec.reward_threshold)
+    return Scale(zero, one, "threshold", "gym_random") if one > zero else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,8 @@ from dreamspi.studies.store import State, Study
 
 #: The exact value at the start, of a policy in the maze without a memory.
 EXACT = "maze_value"
+#: Settings that no result depends on, and the clock does.
+MACHINE = ("device", "threads")
 #: Of a setting that there is not.
 ABSENT = "–"
 
@@ -29,7 +31,7 @@ class Result:
 
     Attributes:
         cell: which one.
-        settings: its configuration, by dotted key; without what no result depends on.
+        settings: its configuration, by dotted key; without what neither a result nor the clock depends on.
         summary: its ``summary.json``.
         curves: its ``metrics.csv``, numbers, one column a metric, indexed by environment steps.
         exact: whether it is judged by the exact value of its policy; see ``judged``.
@@ -127,14 +129,27 @@ class Results:
         return found
 
     def unlike(self) -> dict[str, list[str]]:
-        """By arm, the settings but the seed in which its own trainings in some environment differ: their mean is not
-        over seeds alone."""
+        """By arm, the settings but the seed and ``MACHINE`` in which its own trainings in some environment differ:
+        their mean is not over seeds alone."""
         found: dict[str, list[str]] = {}
         for key, by_env in self._values.items():
-            for arm in self.arms:
+            for arm in self.arms if key not in MACHINE else ():
                 if any(len(values.get(arm, ())) > 1 for values in by_env.values()):
                     found.setdefault(arm, []).append(key)
         return found
+
+    def alike(
+        self, arms: Sequence[str], environments: Sequence[str], of: Callable[[Result], Hashable]
+    ) -> tuple[tuple[str, ...], ...]:
+        """Arms in groups within which ``of`` is the same for every training, in all of the environments that each of
+        them was trained in. An arm whose own trainings differ in it is alone."""
+        shared = [env for env in environments if all(self.of(env, arm) for arm in arms)]
+        groups: dict[Hashable, list[str]] = {}
+        for arm in arms:
+            found = tuple(frozenset(map(of, self.of(env, arm))) for env in shared)
+            alone = any(len(values) > 1 for values in found)
+            groups.setdefault(arm if alone else found, []).append(arm)
+        return tuple(map(tuple, groups.values()))
 
     @cached_property
     def _values(self) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
@@ -195,7 +210,9 @@ def _read(study: Study, cell: Cell) -> Result:
     columns, rows = read_table(path / "metrics.csv")
     table = pd.DataFrame(rows, columns=columns).replace("", "nan").astype(float)
     table = table.set_index(table.pop(STEP).astype(int)) if columns else table
-    return Result(cell, settings(load(path)), summary, table)
+    config = load(path)
+    machine = {key: config.get(key) for key in MACHINE}
+    return Result(cell, settings(config) | machine, summary, table)
 
 
 def metric(runs: Iterable[Result], name: str) -> list[pd.Series]:

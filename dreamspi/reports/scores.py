@@ -100,12 +100,12 @@ def scores(results: Results, of: str, value: Callable[[Result], float] = normali
     found = {(env, arm): _finite(results.of(env, arm), value, messages) for env in known for arm in results.arms}
     arms = [arm for arm in results.arms if any(found[env, arm] for env in known)]
     if known:
-        messages += [f"{arm}: left out, it has no score in {of}." for arm in results.arms if arm not in arms]
+        messages += [f"{arm}: left out, it has no {_what(value)} in {of}." for arm in results.arms if arm not in arms]
     shared = []
     for env in known:
         lacking = [arm for arm in arms if not found[env, arm]]
         if lacking:
-            messages.append(f"{env}: left out, {', '.join(lacking)} {_have(lacking)} no score there.")
+            messages.append(f"{env}: left out, {', '.join(lacking)} {_have(lacking)} no {_what(value)} there.")
         else:
             shared.append(env)
     matrices = {}
@@ -137,7 +137,7 @@ def _matrix(
         return None
     common = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
     if not common:
-        messages.append(f"{arm}: left out, no seed of it has a score in every environment.")
+        messages.append(f"{arm}: left out, no seed of it has a {_what(value)} in every environment.")
         return None
     for env, by_seed in runs.items():
         extra = sorted(set(by_seed) - set(common))
@@ -147,6 +147,10 @@ def _matrix(
     rows = tuple(tuple(by_seed[seed] for by_seed in runs.values()) for seed in common)
     values = np.array([[value(run) for run in row] for row in rows])
     return Matrix(tuple(common), tuple(runs), values, rows)
+
+
+def _what(value: Callable[[Result], float]) -> str:
+    return "score" if value is normalized else "value"
 
 
 def _have(names: list[str]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from dreamspi.reports.charts import Curves, Dot, Dots, Group, Line, Section
-from dreamspi.reports.findings import compare
+from dreamspi.reports.findings import among
+from dreamspi.reports.games import same_game
 from dreamspi.reports.intervals import Interval, bootstrap_mean
 from dreamspi.reports.outcome import over_time
-from dreamspi.reports.results import Results
+from dreamspi.reports.results import MACHINE, Results
 from dreamspi.reports.seeds import shortfalls
 from dreamspi.reports.table import Table
 from dreamspi.studies.overview import duration
@@ -29,7 +30,8 @@ def section(results: Results, tables: Sequence[Table]) -> Section:
         if found:
             dots = tuple(Dot(arm, (arm,), interval) for arm, interval in found.items())
             equal.append(Dots(f"speed_score-{place}", env, dots, after))
-            items.append((f"{env}, {after}:", compare(found, short=shortfalls(results, [env], found))))
+            told = among(found, same_game(results, [env]), shortfalls(results, [env], found))
+            items.append((f"{env}, {after}:", told))
     text = [
         "Seconds of collecting and learning as each training measured them, with as many others beside it on the same "
         "machine as the study allowed: compare arms, not studies."
@@ -40,7 +42,20 @@ def section(results: Results, tables: Sequence[Table]) -> Section:
         Group("speed_seconds", "Wall-clock", tuple(times)),
         *([Group("speed_score", "Score after equal time", tuple(equal), equal_text)] if equal else []),
     ]
-    return Section("speed", "Speed", text, groups, tables, items=items, clock=True)
+    return Section("speed", "Speed", text, groups, tables, unequal(results), items, clock=True)
+
+
+def unequal(results: Results) -> list[str]:
+    """Where trainings in one environment had not the same of the machine, a sentence each."""
+    told = []
+    for key, by_arm in results.differences().items():
+        if key in MACHINE:
+            each = ", ".join(f"{arm} {' or '.join(values)}" for arm, values in by_arm.items())
+            told.append(
+                f"Not all trainings had the same {key} ({each}): speed, seconds and scores after equal time are "
+                "of that, too."
+            )
+    return told
 
 
 def curves_on_clock(learning: Group) -> Group | None:

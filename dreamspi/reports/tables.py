@@ -11,6 +11,7 @@ import pandas as pd
 from dreamspi.reports import statistics
 from dreamspi.reports.comparisons import LOSSES, Aggregates, loss_pairs, pairs, score, typical
 from dreamspi.reports.facts import differences, failures, published, speed, versions
+from dreamspi.reports.games import other_games
 from dreamspi.reports.intervals import Interval, bootstrap_mean, cautions
 from dreamspi.reports.models import comparable
 from dreamspi.reports.normalization import KINDS, scale
@@ -49,7 +50,7 @@ def scores(results: Results) -> Table:
     """Raw final scores, mean over seeds, by environment and arm."""
     cells = _cells(results, score)
     notes = ["Mean of the final scores over the seeds, with a 95% bootstrap interval."]
-    notes += [*measures(results), *cautions(cells.values())]
+    notes += [*measures(results), *other_games(results, results.environments), *cautions(cells.values())]
     shown = crossed(cells, "environment", _short(results, cells))
     return Table("scores", "Final scores", _long(cells), shown, tuple(notes))
 
@@ -67,6 +68,7 @@ def aggregates(results: Results, suite: str, known: Aggregates | None = None) ->
     notes += [f"0 and 1 are from: {cite(source)}" for source in sorted(cited)]
     notes += ["Higher is better but for the optimality gap. 95% stratified bootstrap intervals over seeds."]
     notes += [PAPER] if suite == "atari_stochastic" else []
+    notes += other_games(results, whole.environments)
     notes += _missing(results, whole.environments, {arm: by_name["IQM"] for arm, by_name in found.items()})
     shown = crossed(cells, "arm")
     return Table(f"aggregates_{suite}", f"Normalized scores, {suite}", frame, shown, (*notes, *whole.messages))
@@ -76,7 +78,7 @@ def losses(results: Results, name: str) -> Table:
     """``L_P`` or ``L_R``, by environment and arm, and the median over the environments of a suite."""
     value = partial(typical, metric=LOSSES[name])
     cells = _cells(results, value)
-    short = _short(results, cells)
+    short, left_out = _short(results, cells), []
     for suite in suites(results):
         found = matrices(results, suite, value)
         if len(found.environments) > 1:
@@ -84,6 +86,7 @@ def losses(results: Results, name: str) -> Table:
             medians = {arm: statistics.median(matrix) for arm, matrix in found.matrices.items()}
             cells |= {(row, arm): interval for arm, interval in medians.items()}
             short |= {(row, arm): text for arm, text in shortfalls(results, found.environments, medians).items()}
+            left_out += [f"{row}: {message}" for message in found.messages]
     notes = [
         f"{LOSSES[name]} on fresh data: of each training the median over its log, of these the mean over the seeds, "
         "with a 95% bootstrap interval. Lower is better.",
@@ -97,7 +100,7 @@ def losses(results: Results, name: str) -> Table:
         )
         notes += dict.fromkeys(_only_within(comparable(results, name, [env])) for env in results.environments)
     shown = crossed(cells, "environment", short)
-    notes = [*filter(None, notes), *cautions(cells.values())]
+    notes = [*filter(None, notes), *left_out, *cautions(cells.values())]
     return Table(f"losses_{name}", f"Local loss {name}", _long(cells), shown, tuple(notes))
 
 

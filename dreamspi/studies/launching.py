@@ -31,8 +31,10 @@ from dreamspi.studies.running import COMMAND, job
 from dreamspi.studies.store import State, Study
 
 CONFIG_NAME = "launch"
-#: Times that the cells of worker processes that died are handed out again.
+#: Deaths of worker processes, with no cell finished between them, after which the rest is not handed out again.
 ATTEMPTS = 5
+DIED = "a worker process died; what it was at goes on from the newest checkpoint."
+GIVEN_UP = f"a worker process died, for the {ATTEMPTS}th time without a cell that was finished in between: given up."
 
 
 def check(study: Study, words: Sequence[str]) -> None:
@@ -65,15 +67,17 @@ def launch(study: Study, cells: Sequence[Cell], words: Sequence[str]) -> int:
     os.environ[COMMAND] = str(os.getpid())
     whole = _words(study, words, threads=max(cell.threads for cell in cells))
     with _composed(whole) as config, _signals(study) as got:
-        for _ in range(ATTEMPTS):
+        deaths = 0
+        while deaths < ATTEMPTS:
             left = [cell for cell in cells if study.state(cell) not in (State.FINISHED, State.FAILED)]
             if got or not left:
                 break
             try:
                 returns = _launched(config, whole, left)
             except BrokenProcessPool:
+                deaths = 1 if any(map(study.finished, left)) else deaths + 1
                 if not got:
-                    tell("a worker process died; what it was at goes on from the newest checkpoint.")
+                    tell(DIED if deaths < ATTEMPTS else GIVEN_UP)
             except KeyboardInterrupt:  # of a worker that was about to start
                 if not got:
                     raise

@@ -96,11 +96,16 @@ def _preset(name: str | None) -> dict[str, Any]:
     if name not in options("study"):
         raise unknown("study", name, options("study"))
     path = path_of("study", name)
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: must be keys with their values, of these: {', '.join(PRESET_KEYS)}.")
     for key in content:
         if key not in PRESET_KEYS:
             raise UserError(f"{path}: {unknown('key', key, PRESET_KEYS)}")
-    return content
+    return dict(content)
 
 
 def _merged(preset: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +124,7 @@ def _design(asked: Mapping[str, Any], rest: Sequence[tuple[str, Override]], befo
     preset = any(override.key_or_group == "experiment" for _, override in rest)
     same_arms = before is not None and not swept and not any(key in asked for key in ("planner", "world_model"))
     arms = before.arms if before is not None and same_arms else _arms(asked, swept, preset)
+    typed = list(last_wins([*(before.typed if before is not None else ()), *typed]))
     _refuse_twice(arms, typed)
     if before is None or "env" in asked:
         environments = _environments(asked.get("env", "" if preset else "maze"))
@@ -132,17 +138,19 @@ def _design(asked: Mapping[str, Any], rest: Sequence[tuple[str, Override]], befo
         arms=arms,
         seeds=before.seeds if before is not None and "seeds" not in asked else _seeds(asked.get("seeds", 3)),
         fixed=fixed,
-        typed=last_wins([*(before.typed if before is not None else ()), *typed]),
+        typed=tuple(typed),
     )
 
 
 def _refuse_twice(arms: Sequence[Arm], typed: Sequence[str]) -> None:
-    """Raises for a key that is to be the same everywhere and that an arm is made of, and for two arms of one name."""
-    keys = {override.key_or_group: override.input_line for override in parse(typed)}
+    """Raises for a key that is to be the same everywhere, or swept, and that an arm is made of, and for two arms of one
+    name."""
     for arm in arms:
-        for override in parse(arm.overrides):
-            if override.key_or_group in keys:
-                raise UserError(f"{keys[override.key_or_group]}: arm {arm.name} has its own, {override.input_line}.")
+        own: dict[str, str | None] = {}
+        for override in parse([*arm.overrides, *typed]):
+            if override.key_or_group in own:
+                raise UserError(f"{override.input_line}: arm {arm.name} has its own, {own[override.key_or_group]}.")
+            own[override.key_or_group] = override.input_line
         if sum(other.name == arm.name for other in arms) > 1:
             raise UserError(f"two arms are named {arm.name}: give them different names, or values.")
 
@@ -154,7 +162,8 @@ def _environments(asked: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _arms(asked: Mapping[str, Any], swept: Sequence[str], preset: bool) -> tuple[Arm, ...]:
-    """Every planner x world model x variant x swept value, and the arms that a preset names.
+    """Every planner x world model x variant x swept value, and the arms that a preset names; these alone, each with
+    every swept value, where no planner or model is chosen.
 
     Args:
         asked: what was asked for.
@@ -162,8 +171,11 @@ def _arms(asked: Mapping[str, Any], swept: Sequence[str], preset: bool) -> tuple
         preset: an experiment is chosen, whose planner and model are not to be replaced by defaults.
     """
     named = [Arm(name, words) for name, words in _mapping("arms", asked.get("arms")).items()]
-    if named and not swept and not any(axis in asked for axis in ("planner", "world_model")):
-        return tuple(named)
+    if named and not any(axis in asked for axis in ("planner", "world_model")):
+        return tuple(
+            Arm(" ".join([arm.name, *map(_short, set_to)]), (*arm.overrides, *set_to))
+            for arm, set_to in itertools.product(named, expand(swept))
+        )
     default = None if preset else "dreamspi"
     planners, models = (
         _choices(key, asked.get(key, value)) for key, value in (("planner", default), ("world_model", None))

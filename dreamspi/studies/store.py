@@ -17,7 +17,7 @@ import errno
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -28,7 +28,7 @@ import yaml
 from dreamspi.config import compose
 from dreamspi.errors import UserError, nearest
 from dreamspi.run_directory import read_object, write_atomically
-from dreamspi.studies.design import Arm, Cell, Design, settings
+from dreamspi.studies.design import Arm, Cell, Design, last_wins, settings
 
 
 class State(StrEnum):
@@ -232,15 +232,26 @@ def _read(content: dict[str, Any]) -> Design:
 
 
 def _joined(before: Design, now: Design) -> Design:
-    """All that either compares, with the words of the later for every training."""
-    arms = {arm.name: arm for arm in (*before.arms, *now.arms)}
-    return Design(
-        environments={**before.environments, **now.environments},
-        arms=tuple(arms.values()),
-        seeds=tuple(dict.fromkeys((*before.seeds, *now.seeds))),
-        fixed=now.fixed,
-        typed=now.typed,
+    """All that either compares, with the words of the later for every training; but where it leaves environments out,
+    what only one of them says is for its own environments, so that a further arm gets there what those before got."""
+    whole = before.environments.keys() <= now.environments.keys()
+    fixed, typed = (
+        new if whole else tuple(word for word in new if word in old)
+        for old, new in ((before.fixed, now.fixed), (before.typed, now.typed))
     )
+    environments = {
+        env: last_wins([*_others(of.fixed, fixed), *words, *_others(of.typed, typed)])
+        for of in (before, now)
+        for env, words in of.environments.items()
+    }
+    arms = {arm.name: arm for arm in (*before.arms, *now.arms)}
+    seeds = tuple(dict.fromkeys((*before.seeds, *now.seeds)))
+    return Design(environments, tuple(arms.values()), seeds, fixed, typed)
+
+
+def _others(words: Sequence[str], common: Sequence[str]) -> list[str]:
+    """The words that are not common to all."""
+    return [word for word in words if word not in common]
 
 
 def _another(path: Path, before: Cell, now: Cell) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from dreamspi.reports.building import build
-from dreamspi.reports.charts import Curves, Report, Section
+from dreamspi.reports.charts import Curves, Dots, Report, Section
+from dreamspi.reports.findings import APART
 from dreamspi.reports.results import Results
-from tests.reports.synthetic import results
+from tests.reports.synthetic import results, with_settings
 
 PAIR = ("ppo", "deepspi")
 
@@ -180,6 +181,35 @@ def test_warnings_where_arms_ran_other_code() -> None:
     warnings = section(build(dataclasses.replace(found, runs=tuple(runs))), "versions").warnings
     assert "differ in their git revision" in warnings[0] and "changes that are in no git revision" in warnings[1]
     assert section(build(found), "versions").warnings == []
+
+
+def test_the_clock_warns_where_not_all_had_the_same_of_the_machine() -> None:
+    found = results(PAIR, ("maze",))
+    assert section(build(found), "speed").warnings == []
+    threads = {("maze", arm, seed): {"threads": 1 + (arm == "deepspi")} for arm in PAIR for seed in (1, 2, 3)}
+    (told,) = section(build(with_settings(found, threads)), "speed").warnings
+    assert told.startswith("Not all trainings had the same threads (ppo 1, deepspi 2)")
+    threads[("maze", "ppo", 3)] = {"threads": 2}
+    report = build(with_settings(found, threads))
+    assert "(ppo 1 or 2, deepspi 2)" in section(report, "speed").warnings[0]
+    assert section(report, "differences").warnings == []
+
+
+def test_scores_of_different_games_are_not_compared() -> None:
+    arms, envs = ("ppo", "deepspi", "hybrid"), ("minatar/breakout", "minatar/space_invaders")
+    made = results(arms, envs, quality={"ppo": 0.9, "deepspi": 0.3, "hybrid": 0.1})
+    other = {(env, "ppo", seed): {"env.max_steps": 9} for env in envs for seed in (1, 2, 3)}
+    report = build(with_settings(made, other))
+    scored = [text for heading, text in report.findings if "L_" not in heading] + [
+        text for _, text in section(report, "speed").items
+    ]
+    assert len(scored) == 5
+    for text in scored:
+        assert text.endswith(APART) and "above ppo" not in text and "ppo" in text
+        assert not any("above" in told and "ppo" in told for told in text.split(". "))
+    assert any("deepspi" in text.partition("above")[0] for text in scored)
+    (chart,) = section(report, "improvement").groups[0].charts
+    assert isinstance(chart, Dots) and [dot.label for dot in chart.dots] == ["hybrid over deepspi"]
 
 
 def test_many_environments_are_not_told_one_by_one() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from dreamspi.reports.findings import MANY, compare, intervals
+from dreamspi.reports.findings import APART, MANY, among, compare, intervals
 from dreamspi.reports.intervals import Interval
 
 LOW, ALSO_LOW, HIGH = Interval(1, 0.9, 1.1, 3), Interval(1.05, 0.95, 1.2, 3), Interval(2, 1.9, 2.1, 3)
@@ -68,3 +68,12 @@ def test_nothing_to_compare() -> None:
 def test_intervals_from_a_table() -> None:
     frame = pd.DataFrame([{"environment": "maze", "arm": "a", **LOW._asdict()}])
     assert intervals(frame) == {"a": LOW}
+
+
+def test_groups_are_compared_each_by_itself() -> None:
+    found, short = {"a": LOW, "b": HIGH, "c": HIGH}, {"b": "(3 of 5 seeds)", "d": "(0 of 5 seeds)"}
+    assert among(found, [("a", "b", "c")], short) == compare(found, short=short)
+    assert among(found, [("a", "b"), ("c",)], short) == (
+        "b 2.00 [1.90, 2.10] (3 of 5 seeds) is above a 1.00 [0.900, 1.10]. c 2.00 [1.90, 2.10]. "
+        f"Nothing is known of d (0 of 5 seeds). {APART}"
+    )

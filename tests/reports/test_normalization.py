@@ -38,7 +38,10 @@ def test_zero_and_one_are_where_they_should_be(env: str, score: float, expected:
     assert normalized(one(env, score)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("env", ["minatar/seaquest", "atari/Tetris", "gym/Blackjack-v1", "gym/nowhere-v0", "theirs"])
+@pytest.mark.parametrize(
+    "env",
+    ["minatar/seaquest", "atari/Tetris", "gym/Blackjack-v1", "gym/LunarLander-v3", "gym/nowhere-v0", "theirs"],
+)
 def test_an_environment_without_a_reference_has_no_scale(env: str) -> None:
     assert scale(one(env, 1.0)) is None
     assert math.isnan(normalized(one(env, 1.0)))

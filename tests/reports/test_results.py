@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from dreamspi.reports.results import judged
+import pytest
+from omegaconf import OmegaConf
+
+from dreamspi.config import compose
+from dreamspi.reports.results import MACHINE, judged, read_results
+from dreamspi.studies.design import Arm, Design, cells
+from dreamspi.studies.store import Study
 from tests.reports.synthetic import OPTIMUM, UNDISCOUNTED, results, with_settings
 
 PAIR = ("ppo", "recurrent")
@@ -52,3 +58,23 @@ def test_trainings_of_one_arm_that_differ_are_told_with_every_value() -> None:
 def test_what_differs_between_environments_is_no_difference() -> None:
     found = results(("ppo",), ("maze", "minatar/breakout"))
     assert found.differences() == {} and found.unlike() == {}
+
+
+def test_what_the_clock_depends_on_differs_and_makes_no_other_configuration() -> None:
+    found = with_settings(results(("ppo", "deepspi"), ("maze",)), {("maze", "ppo", 2): {"threads": 2}})
+    assert found.differences()["threads"] == {"ppo": ("–", "2"), "deepspi": ("–",)} and found.unlike() == {}
+
+
+def test_a_training_is_read_with_what_it_had_of_the_machine(tmp_path: Path) -> None:
+    design = Design({"maze": ()}, (Arm("ppo", ("planner=ppo",)),), (1,), ("threads=2",))
+    study = Study(tmp_path / "x", design, cells(design))
+    study.save()
+    (cell,) = study.cells.values()
+    run = study.run_directory(cell)
+    run.mkdir()
+    OmegaConf.save(compose(cell.overrides), run / "config.yaml")
+    (run / "metrics.csv").write_text("env_steps,train/return\n4096,1.0\n")
+    (run / "summary.json").write_text("{}")
+    (found,) = read_results(study.path).runs
+    assert {key: found.settings[key] for key in MACHINE} == {"device": "cpu", "threads": 2}
+    assert found.settings["gamma"] == 0.99 and "logger" not in found.settings

@@ -63,6 +63,9 @@ def test_an_environment_without_a_reference_is_left_out_and_said_so() -> None:
     found = scores(results(["ppo"], [A, "minatar/seaquest"]), "minatar")
     assert found.environments == (A,)
     assert "minatar/seaquest: left out, no reference score is known for it." in found.messages
+    gym = scores(results(["ppo"], ["gym/CartPole-v1", "gym/LunarLander-v3"]), "gym")
+    assert gym.environments == ("gym/CartPole-v1",)
+    assert "gym/LunarLander-v3: left out, no random score, or no reward threshold, is known for it." in gym.messages
     nothing = scores(results(["ppo"], ["theirs/game"]), "theirs")
     assert nothing.matrices == {}
     assert nothing.messages == ("theirs/game: left out, no reference score is known for it.",)

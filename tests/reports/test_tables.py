@@ -108,6 +108,15 @@ def test_losses_are_medians_over_a_training_and_over_environments() -> None:
     assert frame.loc["median, minatar", "low"] < 12.0 < frame.loc["median, minatar", "high"]
 
 
+def test_a_median_of_losses_says_what_was_left_out() -> None:
+    envs, row = ["minatar/asterix", "minatar/breakout", "minatar/freeway"], "median, minatar"
+    assert not any(row in note for note in losses(results(["ppo", "deepspi"], envs), "L_P").notes)
+    missing = [(envs[0], "ppo", seed) for seed in (1, 2, 3)] + [(envs[1], "ppo", 2)]
+    notes = losses(results(["ppo", "deepspi"], envs, missing=missing), "L_P").notes
+    assert f"{row}: minatar/asterix: left out, ppo has no value there." in notes
+    assert f"{row}: minatar/freeway, ppo: seed 2 not used, it is missing in another environment." in notes
+
+
 def test_the_maze_by_hand() -> None:
     made = results(["ppo"], scores={("maze", "ppo", seed): 4.8 + 0.1 * seed for seed in (1, 2, 3)})
     table = maze(made)
@@ -132,6 +141,17 @@ def test_only_intervals_apart_are_called_a_difference() -> None:
     assert said["IQM", "low", "high"] == "high higher"
     row = table.frame.set_index(["measure", "a", "b"]).loc[("IQM", "low", "high")]
     assert (row["verdict"], row["a_above_b_estimate"]) == ("lower", 0.0)
+
+
+def test_no_pair_is_formed_of_arms_that_play_something_else() -> None:
+    arms, other = ["ppo", "deepspi", "hybrid"], {("maze", "ppo", seed): {"env.path_length": 9} for seed in (1, 2, 3)}
+    made = with_settings(results(arms, ["maze", "minatar/breakout"]), other)
+    rows = pairs(made).frame.groupby("where")
+    found = {where: set(zip(of["a"], of["b"], strict=True)) for where, of in rows}
+    assert found["maze"] == {("deepspi", "hybrid")} and len(found["minatar/breakout"]) == 3
+    told = "maze: not all arms play the same, they differ in env.path_length; only those that do are compared."
+    assert all(told in table.notes for table in (pairs(made), scores(made), aggregates(made, "maze")))
+    assert told not in aggregates(made, "minatar").notes
 
 
 def test_losses_are_compared_too_and_lower_is_better() -> None:

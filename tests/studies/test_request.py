@@ -101,6 +101,45 @@ def test_what_is_left_open_is_as_the_study_had_it(word: str, changed: dict[str, 
     assert design(word) == before._replace(**changed)
 
 
+def added(*words: str) -> Study:
+    asked = design(*words)
+    study = Study.extend(Path("studies/x"), asked, cells(asked))
+    study.save()
+    return study
+
+
+def test_a_further_arm_gets_in_each_environment_what_the_others_got() -> None:
+    added("env=[maze]", "planner=[ppo]", "seeds=1", "gamma=0.9", "total_steps=50000")
+    added("env=[minatar/breakout]", "total_steps=400000", "log_every=8")
+    added("planner=[dreamspi]")
+    study = added("seeds=2")
+    assert {(cell.env, cell.arm, cell.steps) for cell in study.cells.values()} == {
+        *(("maze", arm, 50_000) for arm in ("ppo", "dreamspi")),
+        *(("minatar/breakout", arm, 400_000) for arm in ("ppo", "dreamspi")),
+    }
+    assert len(study.cells) == 8 and all("gamma=0.9" in cell.overrides for cell in study.cells.values())
+    assert {cell.env for cell in study.cells.values() if "log_every=8" in cell.overrides} == {"minatar/breakout"}
+    assert design("env=[minatar/asterix]").typed == ("gamma=0.9",)
+
+
+def test_what_was_typed_before_is_no_arms_own() -> None:
+    added("env=[maze]", "planner=[ppo]", "seeds=1", "gamma=0.9")
+    with pytest.raises(UserError, match="gamma=0.9: arm ppo gamma=0.8 has its own, gamma=0.8"):
+        design("planner=[ppo]", "gamma=0.8,0.99")
+
+
+def test_values_meet_the_arms_of_a_preset_that_has_no_planner() -> None:
+    asked = read(["study=maze_alphas", "gamma=0.9,0.99"]).design
+    assert asked is not None and [arm.name for arm in asked.arms] == [
+        *("ppo gamma=0.9", "ppo gamma=0.99"),
+        *("deepmdp alphas 1 gamma=0.9", "deepmdp alphas 1 gamma=0.99"),
+        *("deepspi alphas 1 gamma=0.9", "deepspi alphas 1 gamma=0.99"),
+    ]
+    assert asked.arms[1].overrides == ("experiment=paper_ppo", "world_model.encoder=small_cnn", "gamma=0.99")
+    beside = read(["study=maze_alphas", "planner=[hybrid]"]).design
+    assert beside is not None and len(beside.arms) == 4 and beside.arms[0].name == "hybrid"
+
+
 def test_an_experiment_keeps_its_planner_and_model() -> None:
     arms = design("experiment=paper_ppo,paper_deepspi").arms
     assert arms == (
@@ -115,6 +154,8 @@ def test_a_preset_is_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("variants: [a]", "variants: must be names"),
         ("fixed: {a: b}", "fixed=.*must be a list"),
         ("seed: 3", "seed.*no such name. Did you mean seeds"),
+        ("arms: {a: [b}", r"^\S+odd\.yaml: not YAML: .* line 1, column 13.*$"),
+        ("- env: [maze]", r"odd\.yaml: must be keys with their values, of these: env, planner"),
     ):
         (tmp_path / "odd.yaml").write_text(text)
         monkeypatch.setattr(request, "options", lambda group: ["odd"])
@@ -154,6 +195,8 @@ def test_a_preset_can_be_changed() -> None:
         (["name=.."], "name=..: must begin with"),
         (["name=x", "gamma=0.9,0.9"], "two arms are named dreamspi gamma=0.9"),
         (["study=ablation", "planner.C=1.3"], "planner.C=1.3: arm hybrid C=1.05 has its own"),
+        (["study=ablation", "planner.C=1.3,1.4"], "planner.C=1.3: arm hybrid C=1.05 C=1.3 has its own, planner.C=1.05"),
+        (["study=maze_alphas", "experiment=paper_ppo,paper_deepmdp"], "arm ppo paper_ppo has its own, experiment="),
         (["name=x", "not a word"], "not understood"),
     ],
 )

@@ -70,6 +70,15 @@ def test_the_same_training_with_other_settings_is_another_study() -> None:
         extended("gamma=0.9", seeds=(7,))
 
 
+def test_words_for_every_training_stay_with_the_environments_they_were_for() -> None:
+    saved("log_every=8", "total_steps=9216")
+    other = Design({"minatar/breakout": ()}, (Arm("deepspi", ("planner=deepspi",)),), (1, 2), ("log_every=8",))
+    study = Study.extend(PATH, other, cells(other))
+    assert study.design.fixed == ("log_every=8",) and study.design.environments["maze"] == ("total_steps=9216",)
+    found = {(cell.env, cell.arm, cell.digest) for cell in cells(study.design)}
+    assert found > {(cell.env, cell.arm, cell.digest) for cell in study.cells.values()} and len(found) == 4
+
+
 def test_a_directory_of_something_else() -> None:
     PATH.mkdir(parents=True)
     extended()  # an empty one is free
