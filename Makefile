@@ -13,7 +13,7 @@ train: $(VENV)/ready
 
 ## test: install, then lint, types, the house's import rule, and the fast tests
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 ## slow: the real learning tests, about half an hour on two cores
 slow: $(VENV)/ready

@@ -56,8 +56,8 @@ class Trust(ABC):
         """
         covariance = float(((first + second) / 2.0 * (advantage - advantage.mean())).mean())
         variance = float((first * second).mean()) / 2.0
-        if not self.batches:  # one batch tells little: the first is believed
-            self.covariance = self.variance = max(variance, 0.0)
+        if not self.batches:  # one batch tells little: the first is believed, with all that it says
+            self.covariance = self.variance = float((first.square() + second.square()).mean()) / 4.0
         self.batches += 1
         self.covariance = DECAY * self.covariance + (1.0 - DECAY) * covariance
         self.variance = DECAY * self.variance + (1.0 - DECAY) * variance

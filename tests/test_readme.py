@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_every_command_of_the_readme_composes() -> None:
     from dreamspi.config import compose
 
     commands = [
-        line.partition("#")[0].split()[2:]
+        shlex.split(line.partition("#")[0])[2:]
         for text in blocks("sh")
         for line in text.splitlines()
         if line.startswith("dreamspi train") and "--help" not in line and "resume" not in line
@@ -41,7 +42,7 @@ def test_every_study_that_is_shown_has_cells(tmp_path: Path, monkeypatch: pytest
     requests = 0
     for line in lines:
         if line.startswith("dreamspi study"):
-            request = read(line.split()[2:])
+            request = read(shlex.split(line)[2:])
             requests += 1
             if request.design is not None:
                 Study.extend(request.path, request.design, cells(request.design)).save()

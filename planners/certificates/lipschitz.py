@@ -133,7 +133,7 @@ def _slopes(latent: Tensor) -> Callable[[Tensor, Tensor], float]:
 
     def steepest(between: Tensor, sizes: Tensor) -> float:
         sure = (between - _ROUNDING * sizes.max()).clamp(min=0.0)
-        return float((sure[far] / distance[far]).max()) if far.any() else 0.0
+        return float((sure[far] / distance[far]).max().detach()) if far.any() else 0.0
 
     return steepest
 

@@ -43,8 +43,11 @@ def test_the_slope_is_that_of_the_differences_between_actions(slope: float, shar
 def test_batches_are_weighed_by_what_they_tell() -> None:
     """Moments are averaged, not slopes, from a slope of 1 on: a batch whose dreams see no difference says nothing."""
     trust = Calibrated()
-    trust.update(*pulls(0.5))
-    assert trust.slope == pytest.approx(DECAY + (1.0 - DECAY) * 0.5, abs=0.01)
+    advantage, first, second = pulls(0.5)
+    trust.update(advantage, first, second)
+    said, meant = float((first.square() + second.square()).mean()) / 4.0, float((first * second).mean()) / 2.0
+    moments = [DECAY * said + (1.0 - DECAY) * share * meant for share in (0.5, 1.0)]
+    assert trust.slope == pytest.approx(moments[0] / moments[1], abs=0.01)
     before = trust.slope
     nothing = torch.zeros(COUNT)
     trust.update(torch.randn(COUNT), nothing, nothing)

@@ -85,5 +85,5 @@ def test_no_room(cluster: Any) -> None:
 
 
 def test_shares_must_be_equal(cluster: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"collector.workers=3: must be at least 1 and divide num_envs=8"):
+    with pytest.raises(UserError, match=r"collector.workers=3: must divide num_envs=8"):
         Training(configured(tmp_path / "run", *on(cluster, "collector.workers=3")))
