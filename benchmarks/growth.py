@@ -32,7 +32,7 @@ LATENT = {"small_cnn": "width", "mlp": "latent"}
 
 def latent(config: DictConfig, factor: int) -> str:
     """Raises UserError for an encoder whose latents have no size of their own."""
-    name = config.world_model.encoder
+    name = config.world_model.get("encoder")
     if name == "auto":
         env = make_env(config, num_envs=1, training=True)
         name = suggest_encoder(env.observation_spec["observation"][0])

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore, Damaged, load
+from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.envs.base import VectorEnv
 from dreamspi.errors import UserError
@@ -51,6 +52,7 @@ def load_agent(
     Raises:
         UserError: no such run, checkpoint or device, or none that is whole.
     """
+    check_device_name(device)
     config = load_config(Path(run))
     config.device = device
     env = make_env(config, num_envs, training)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import torch
@@ -15,15 +15,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from dreamspi.config import RUNNER_KEYS
 from dreamspi.envs.base import VectorEnv
 from dreamspi.errors import UserError
 from planners.planner import Planner
 from world_models.contract import Unsuited, WorldModel
-
-#: Keys of an environment's file that are the runner's, not its constructor's.
-RUNNER_KEYS = ("names", "encoder", "total_steps", "barrier", "dream_horizon", "dream_epochs")
-#: What the annotation of an argument that may be null looks like, none at all included.
-_TAKES_NONE = re.compile(r"^$|\| None$|^None\b|Optional|^Any$|^object$")
 
 
 def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: Any) -> Any:
@@ -61,24 +57,30 @@ def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: A
 
 
 def refuse_nulls(key: str, section: Mapping[str, Any]) -> None:
-    """Raises ``UserError`` for a null, somewhere in a section, where the class that it is for takes none: one that
-    annotates the argument, and not with ``None`` among what it may be."""
-    annotations = _annotations(section.get("_target_"))
+    """Raises ``UserError`` for a null, somewhere in a section, where the class that it is for can't do without."""
+    target = section.get("_target_")
     for name, value in section.items():
         if isinstance(value, dict):
             refuse_nulls(f"{key}.{name}", value)
-        elif value is None and not _TAKES_NONE.search(annotations.get(name, "")):
-            raise UserError(f"{key}.{name}=null: {section['_target_']} can't do without it ({annotations[name]}).")
+        elif value is None and isinstance(target, str) and (needed := _needed(target, name)):
+            raise UserError(f"{key}.{name}=null: {target} can't do without it ({needed}).")
 
 
-def _annotations(target: object) -> dict[str, str]:
-    """The annotations of what a class takes, its parents' too, or a function."""
-    found = locate(target) if isinstance(target, str) else None
-    kinds = reversed(found.__mro__) if isinstance(found, type) else ()
-    builders = [vars(kind).get("__init__") for kind in kinds] or [found]
-    signatures = [inspect.signature(builder) for builder in builders if callable(builder)]
-    parameters = [parameter for signature in signatures for parameter in signature.parameters.values()]
-    return {each.name: str(each.annotation) for each in parameters if each.annotation is not each.empty}
+def _needed(target: str, name: str) -> str:
+    """What an argument is annotated with, if that says that it can't be null; where that can't be told, nothing."""
+    try:
+        found = locate(target)
+        kinds = found.__mro__ if isinstance(found, type) else ()
+        builders = [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [found]
+        parameters = [inspect.signature(each).parameters for each in builders if callable(each)]
+    except (ErrorDuringImport, ValueError, TypeError):  # Hydra will say what is wrong with it
+        return ""
+    nearest = next((each[name] for each in parameters if name in each), None)
+    if nearest is None or nearest.annotation is nearest.empty or nearest.default is None:
+        return ""
+    told = str(nearest.annotation)
+    union = told if "Optional[" in told or "Union[" in told else re.sub(r"\[.*\]", "", told)
+    return "" if re.search(r"\bNone|\bOptional\b|\bAny\b|\bobject\b", union) else told
 
 
 def _message(error: BaseException, section: str) -> str:

@@ -183,6 +183,8 @@ def load(path: Path, components: Mapping[str, Any]) -> dict[str, Any]:
     try:
         for name, component in components.items():
             component.load_state_dict(held[name].state)
+    except torch.OutOfMemoryError:
+        raise
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: is of another agent, or another version of DreamSPI: {reason}") from error

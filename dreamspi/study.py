@@ -35,7 +35,7 @@ keys:
   world_model=[a,b]  World models.  Default: the one that `dreamspi train` takes.
   seeds=3            How many seeds (1, 2, 3), or which: seeds=[7,8,9].
   <key>=a,b          Any key of `dreamspi train`, with several values: each makes an arm of its own.
-  <key>=<value>      Any key of `dreamspi train`: for every training.
+  <key>=<value>      Any key of `dreamspi train`: for every training of the environments that are named.
   threads=1          Cores that one training takes.
   launcher=local     Where it runs; launcher.<key>=<value> sets what its file lists.
   retry=false        Try the cells again that have failed; they go on from their newest checkpoint.

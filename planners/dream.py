@@ -150,7 +150,7 @@ class Dream:
         if pessimism and not agent.world_model.tells_uncertainty:
             raise ValueError(
                 f"planner.dream.pessimism={pessimism}: this world model does not tell how uncertain it is, so that "
-                "there is nothing to price; world_model=ensemble does"
+                "there is nothing to price; world_model=ensemble does (a class of one's own sets tells_uncertainty)"
             )
         at_least_one("dream", horizon=horizon, repeats=repeats, epochs=epochs, minibatches=minibatches)
         if (batch_shape[0] * batch_shape[1] * horizon) % minibatches:

@@ -171,6 +171,11 @@ class Ground:
         self.epochs, self.minibatches, self.segment = epochs, minibatches, segment
         if rehearsal is not None and not utility.uses_model:
             raise ValueError("planner.ground.rehearsal: without a model that learns it must be null")
+        if rehearsal is not None and type(utility).penalty is Utility.penalty:
+            raise ValueError(
+                f"planner.ground.rehearsal: {type(utility).__name__} has no method penalty, which weighs what is "
+                "rehearsed; write one, or set it to null"
+            )
         self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, rehearsal, clone)
         self.optimizers = Optimizers(agent, optimizers, "ground")
         if utility.uses_model != ("model" in self.optimizers.roles):

@@ -68,7 +68,8 @@ class Trust(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores ``state_dict``."""
-        self.covariance, self.variance, self.batches = state["covariance"], state["variance"], state["batches"]
+        self.covariance, self.variance = state["covariance"], state["variance"]
+        self.batches = state.get("batches", int(self.variance != 0.0))  # earlier versions did not count
 
 
 class Full(Trust):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dreamspi.config import RUNNER_KEYS
 from dreamspi.reports.results import Result, Results
+
+#: Settings under ``env.`` that are no rules of the game: suggestions to others, and what the emulator may use.
+_NO_RULES = frozenset(f"env.{key}" for key in (*RUNNER_KEYS, "num_threads"))
 
 
 def same_game(results: Results, environments: Sequence[str]) -> tuple[tuple[str, ...], ...]:
@@ -34,5 +38,5 @@ def _game(run: Result) -> frozenset[tuple[str, str]]:
     return frozenset(
         (key, repr(value))
         for key, value in run.settings.items()
-        if key.startswith("env.") or (key == "gamma" and run.exact)
+        if (key.startswith("env.") and key not in _NO_RULES) or (key == "gamma" and run.exact)
     )

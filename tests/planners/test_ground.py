@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from planners.agent import ROLES, Agent
@@ -14,7 +14,8 @@ from planners.experience import add_advantages
 from planners.ground import Ground, GroundLoss, normalize
 from planners.guards import build_neighborhood
 from planners.optimization import Adam
-from planners.utility import Advantage, Auxiliary, Unified, Utility
+from planners.rehearsal import Rehearsal
+from planners.utility import Advantage, Auxiliary, Unified, Utility, Weighed
 from planners.value_scale import Reward
 from tests.planners.linear_model import LinearModel, experience
 
@@ -217,6 +218,14 @@ def test_a_model_learns_where_it_is_used_and_nowhere_else(
         make(agent, utility, roles)
 
 
-def test_a_utility_that_weighs_no_losses_has_no_rehearsal() -> None:
-    with pytest.raises(NotImplementedError, match="Advantage does not say how rehearsed losses are weighed"):
-        Advantage().penalty(TensorDict({}))
+class Weightless(Utility):
+    def __call__(self, advantage: Tensor, losses: TensorDictBase | None) -> Weighed:
+        return Weighed(advantage, torch.zeros_like(advantage))
+
+
+def test_a_utility_that_weighs_no_losses_has_no_rehearsal(agent: Agent) -> None:
+    make(agent, Weightless(), ("encoder", "model"))
+    with pytest.raises(ValueError, match="rehearsal: Weightless has no method penalty"):
+        make(agent, Weightless(), ("encoder", "model"), rehearsal=Rehearsal(capacity=64, transitions=8, weight=1.0))
+    with pytest.raises(NotImplementedError, match="Weightless does not say how rehearsed losses are weighed"):
+        Weightless().penalty(TensorDict({}))

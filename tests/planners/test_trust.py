@@ -64,6 +64,8 @@ def test_what_is_not_known_yet_is_believed(kind: type[Trust]) -> None:
     assert other.share == (1.0 if kind is Full else 0.0)
     trust.load_state_dict(copy.deepcopy(other.state_dict()))
     assert (trust.slope, trust.share) == (other.slope, other.share)
+    trust.load_state_dict({"covariance": 1.0, "variance": 2.0})  # of a checkpoint from before batches were counted
+    assert trust.slope == 0.5
 
 
 class Paying(LinearModel):

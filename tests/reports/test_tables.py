@@ -154,6 +154,12 @@ def test_no_pair_is_formed_of_arms_that_play_something_else() -> None:
     assert told not in aggregates(made, "minatar").notes
 
 
+def test_what_an_environment_suggests_to_others_makes_no_other_game() -> None:
+    other = {("maze", "ppo", seed): {"env.dream_epochs": 9, "env.num_threads": 2} for seed in (1, 2, 3)}
+    table = pairs(with_settings(results(["ppo", "deepspi"], ["maze"]), other))
+    assert len(table.frame) == 2 and not any("not all arms play the same" in note for note in table.notes)
+
+
 def test_losses_are_compared_too_and_lower_is_better() -> None:
     table = loss_pairs(results())
     assert "Lower is better." in table.notes

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 import torch
 
+from dreamspi.building import refuse_nulls
 from dreamspi.catalogue import options
+from dreamspi.errors import UserError
 from dreamspi.training import Training
 from tests.runner.support import configured, dreams
 
@@ -30,3 +35,42 @@ def test_every_planner_with_every_model(planner: str, world_model: str, tmp_path
     assert any("encoder" in name for name in moved) and any(name.startswith("heads.actor") for name in moved)
     assert training.dream_steps == (2 * 32 * 2 if dreams(planner) else 0)
     training.close()
+
+
+class Old:
+    """A parent."""
+
+    def __init__(
+        self, size: int, rate: float | None = None, names: Mapping[str, float | None] = MappingProxyType({})
+    ) -> None:
+        pass
+
+
+class Young(Old):
+    def __init__(self, size=None, either: int | str | None = 3, anything: Any = 3, least: int = None) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "refused"),
+    [
+        ("tests.runner.test_building.Old", "size", True),
+        ("tests.runner.test_building.Old", "rate", False),
+        ("tests.runner.test_building.Old", "names", True),
+        ("tests.runner.test_building.Old", "unknown", False),
+        ("tests.runner.test_building.Young", "size", False),
+        ("tests.runner.test_building.Young", "names", True),
+        ("tests.runner.test_building.Young", "either", False),
+        ("tests.runner.test_building.Young", "anything", False),
+        ("tests.runner.test_building.Young", "least", False),
+        ("torch.tanh", "input", False),
+        ("nowhere.at.all", "size", False),
+    ],
+)
+def test_a_null_is_refused_where_it_can_not_be_meant(target: str, name: str, refused: bool) -> None:
+    section = {"part": {"_target_": target, name: None}}
+    if refused:
+        with pytest.raises(UserError, match=f"world_model.part.{name}=null: {target} can't do without it"):
+            refuse_nulls("world_model", section)
+    else:
+        refuse_nulls("world_model", section)
