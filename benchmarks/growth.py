@@ -18,10 +18,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from benchmarks.throughput import aligned, machine, measure, publish, separated, table
+from benchmarks.throughput import aligned, answered, machine, measure, publish, separated, table
 from dreamspi.building import make_env
 from dreamspi.config import compose
-from dreamspi.errors import EXIT_USER_ERROR, UserError, tell
+from dreamspi.errors import UserError
 from dreamspi.machine import prepare
 from world_models.encoders import ENCODERS, suggest_encoder
 
@@ -30,8 +30,8 @@ FACTORS = (1, 2, 4)
 LATENT = {"small_cnn": "width", "mlp": "latent"}
 
 
-def latent(config: DictConfig, factor: int) -> str:
-    """Raises UserError for an encoder whose latents have no size of their own."""
+def latent(config: DictConfig) -> tuple[int, str]:
+    """See ``AXES``. Raises UserError for an encoder whose latents have no size of their own."""
     name = config.world_model.get("encoder")
     if name == "auto":
         env = make_env(config, num_envs=1, training=True)
@@ -39,22 +39,22 @@ def latent(config: DictConfig, factor: int) -> str:
         env.close()
     if name not in LATENT:
         raise UserError(f"axes=latent: needs world_model.encoder={' or '.join(LATENT)}, here it is {name}.")
-    size = inspect.signature(ENCODERS[name]).parameters[LATENT[name]].default * factor
+    size = inspect.signature(ENCODERS[name]).parameters[LATENT[name]].default
     path = f"{ENCODERS[name].__module__}.{ENCODERS[name].__name__}"
-    return f"world_model.encoder={{_target_: {path}, _partial_: true, {LATENT[name]}: {size}}}"
+    return size, f"world_model.encoder={{_target_: {path}, _partial_: true, {LATENT[name]}: %d}}"
 
 
-def horizon(config: DictConfig, factor: int) -> str:
-    """Raises UserError for a planner that doesn't dream."""
+def horizon(config: DictConfig) -> tuple[int, str]:
+    """See ``AXES``. Raises UserError for a planner that doesn't dream."""
     if config.planner.get("dream") is None:
         raise UserError(f"axes=horizon: planner={config.choices.planner} does not dream.")
-    return f"planner.dream.horizon={config.planner.dream.horizon * factor}"
+    return config.planner.dream.horizon, "planner.dream.horizon=%d"
 
 
-#: By axis, the override that makes a setting so many times as large.
-AXES: dict[str, Callable[[DictConfig, int], str]] = {
-    "num_envs": lambda config, factor: f"num_envs={config.num_envs * factor}",
-    "num_steps": lambda config, factor: f"num_steps={config.num_steps * factor}",
+#: By axis, the size that a setting has, and the override that gives it another.
+AXES: dict[str, Callable[[DictConfig], tuple[int, str]]] = {
+    "num_envs": lambda config: (config.num_envs, "num_envs=%d"),
+    "num_steps": lambda config: (config.num_steps, "num_steps=%d"),
     "horizon": horizon,
     "latent": latent,
 }
@@ -63,15 +63,7 @@ DEFAULTS = {"axes": ",".join(AXES), "iterations": "4", "repeats": "3", "json": "
 
 def main(words: Sequence[str]) -> int:
     """Measures, prints, and returns the exit code; a user's mistake is one line on stderr."""
-    try:
-        if {"--help", "-h", "help"} & set(words):
-            print(__doc__)
-        else:
-            report(*separated(words, DEFAULTS, lists={"axes": tuple(AXES)}))
-    except UserError as error:
-        tell(error)
-        return EXIT_USER_ERROR
-    return 0
+    return answered(words, __doc__, lambda: report(*separated(words, DEFAULTS, {"axes": tuple(AXES)})))
 
 
 def report(chosen: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -94,13 +86,8 @@ def report(chosen: dict[str, Any], overrides: Sequence[str]) -> None:
 
 def race(axis: str, config: DictConfig, overrides: Sequence[str]) -> dict[str, DictConfig]:
     """The settings of one axis by name, the smallest first."""
-    words = [AXES[axis](config, factor) for factor in FACTORS]
-    return {_name(axis, word): compose([*overrides, word]) for word in words}
-
-
-def _name(axis: str, word: str) -> str:
-    """``num_envs=256``, whatever stands in ``word``: the size is its last number."""
-    return f"{axis}={''.join(c if c.isdigit() else ' ' for c in word).split()[-1]}"
+    size, word = AXES[axis](config)
+    return {f"{axis}={n}": compose([*overrides, word % n]) for n in (size * factor for factor in FACTORS)}
 
 
 def power(results: dict[str, Any]) -> float:

@@ -94,15 +94,13 @@ def parse(words: Sequence[str]) -> Study:
             overrides.append(word)
         else:
             raise unknown("key", key, chosen)
-    for key in ("seeds", "jobs"):
+    for key in ("seeds", "jobs", *(["steps"] if chosen["steps"] else [])):
         if not chosen[key].isdecimal() or int(chosen[key]) < 1:
             raise UserError(f"{key}={chosen[key]}: must be a whole number of at least 1.")
     models = chosen["models"].split(",") if chosen["models"] else options("world_model")
     for name in models:
         if name not in options("world_model"):
             raise unknown("models", name, options("world_model"))
-    if chosen["steps"] and not (chosen["steps"].isdecimal() and int(chosen["steps"])):
-        raise UserError(f"steps={chosen['steps']}: must be a whole number of at least 1.")
     steps = int(chosen["steps"]) if chosen["steps"] else None
     envs = chosen["envs"].split(",")
     for env in envs:

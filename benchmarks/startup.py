@@ -18,10 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.throughput import aligned, machine, publish, separated, spread
+from benchmarks.throughput import aligned, answered, machine, publish, separated, spread
 from dreamspi.catalogue import options
 from dreamspi.config import compose
-from dreamspi.errors import EXIT_USER_ERROR, UserError, tell
+from dreamspi.errors import UserError
 
 DEFAULTS = {"planners": "ppo,deepmdp,deepspi,dreamspi,hybrid", "iterations": "8", "repeats": "3", "json": ""}
 #: What answers without torch, and the words after ``python``.
@@ -50,15 +50,8 @@ class Waited(NamedTuple):
 
 def main(words: Sequence[str]) -> int:
     """Measures, prints, and returns the exit code; a user's mistake is one line on stderr."""
-    try:
-        if {"--help", "-h", "help"} & set(words):
-            print(__doc__)
-        else:
-            report(*separated(words, DEFAULTS, lists={"planners": options("planner")}))
-    except UserError as error:
-        tell(error)
-        return EXIT_USER_ERROR
-    return 0
+    lists = {"planners": options("planner")}
+    return answered(words, __doc__, lambda: report(*separated(words, DEFAULTS, lists)))
 
 
 def report(chosen: dict[str, Any], overrides: Sequence[str]) -> None:

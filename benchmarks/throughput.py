@@ -16,7 +16,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,11 +40,16 @@ DEFAULTS = {"planners": "ppo,deepmdp,deepspi,dreamspi,hybrid", "iterations": "4"
 
 def main(words: Sequence[str]) -> int:
     """Measures, prints, and returns the exit code; a user's mistake is one line on stderr."""
+    return answered(words, __doc__, lambda: report(*parse(words)))
+
+
+def answered(words: Sequence[str], document: str | None, act: Callable[[], None]) -> int:
+    """Shows ``document`` where help is asked for, or acts; returns the exit code."""
     try:
         if {"--help", "-h", "help"} & set(words):
-            print(__doc__)
+            print(document)
         else:
-            report(*parse(words))
+            act()
     except UserError as error:
         tell(error)
         return EXIT_USER_ERROR

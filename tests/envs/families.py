@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from hydra.utils import get_class
 
-from dreamspi.building import RUNNER_KEYS
+from dreamspi.config import RUNNER_KEYS
 from dreamspi.envs.base import VectorEnv
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "env"
