@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.growth import main, power, race
 from dreamspi.config import compose
+from tests.benchmarks.support import assert_refused
 from tests.benchmarks.test_throughput import DREAM, TINY
 
 
@@ -66,7 +67,4 @@ def test_the_power_by_hand(exponent):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert main(words) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    assert_refused(main, words, message, capsys)

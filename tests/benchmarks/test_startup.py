@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.startup import main, wait
 from dreamspi.errors import UserError
+from tests.benchmarks.support import assert_refused
 from tests.benchmarks.test_throughput import TINY
 
 #: Makes an empty metrics.csv where ``train`` would, and then a row.
@@ -59,7 +60,4 @@ def test_a_run_of_it(tmp_path, capsys):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert main(words) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    assert_refused(main, words, message, capsys)

@@ -20,6 +20,7 @@ from benchmarks.theorems import CONSTANTS, LIPSCHITZ, THEOREMS, main, number
 from dreamspi.envs.maze_mdp import RIGHT, UP, build_maze
 from planners.finite.bounds import Abstraction
 from planners.finite.mdp import FiniteMDP
+from tests.benchmarks.support import assert_refused
 
 
 def test_it_prints_both_tables_and_draws(tmp_path, capsys):
@@ -57,10 +58,7 @@ def test_without_a_directory_it_only_prints(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert main(words) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    assert_refused(main, words, message, capsys)
 
 
 def test_help(capsys):

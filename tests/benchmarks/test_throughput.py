@@ -9,6 +9,7 @@ import pytest
 from benchmarks.throughput import PHASES, Watched, main
 from dreamspi.config import compose
 from dreamspi.training import Training
+from tests.benchmarks.support import assert_refused
 
 TINY = [
     "env=maze",
@@ -71,7 +72,4 @@ def test_watching_changes_no_result():
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert main(words) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    assert_refused(main, words, message, capsys)
