@@ -204,13 +204,16 @@ class Dream:
     def judge(self, start: Tensor, batch: TensorDictBase, behavior: Behavior) -> Tensor:
         """Sets the share that the dreams of a batch have; returns the latents ``[M, *latent_shape]`` that the model
         expects after what was done."""
-        done = batch["action"].flatten()
+        model, done = self.agent.world_model, batch["action"].flatten()
         drawn = Categorical(logits=behavior.logits, validate_args=False).sample()
-        steps = [self.agent.world_model.imagine(start, action) for action in (done, drawn, done, drawn)]
-        worth = [self.worth(step) for step in steps]
-        self.trust.update(batch["advantage"].flatten(), worth[0] - worth[1], worth[2] - worth[3])
+        led_to = model.imagine(start, done)
+        first = self.worth(led_to) - self.worth(model.imagine(start, drawn))
+        second = first
+        if model.stochastic:
+            second = self.worth(model.imagine(start, done)) - self.worth(model.imagine(start, drawn))
+        self.trust.update(batch["advantage"].flatten(), first, second)
         self.loss.share = torch.tensor(self.trust.share)
-        return steps[0].next_latent
+        return led_to.next_latent
 
     @torch.no_grad()
     def worth(self, step: ImaginedStep) -> Tensor:

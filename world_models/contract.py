@@ -54,6 +54,8 @@ class WorldModel(nn.Module, ABC):
 
     #: Whether ``imagine`` tells how far the model doubts itself; where not, ``uncertainty`` is 0.
     tells_uncertainty = False
+    #: Whether ``imagine`` draws at random; where not, the same latent and action give the same step each time.
+    stochastic = True
     #: The entries of experience that ``encode`` takes, in order. A recurrent model adds ``memory``.
     in_keys: Sequence[str] = ("observation",)
     #: Spec of what a recurrent model carries from step to step, without batch dimensions: see ``recurrent.py``.

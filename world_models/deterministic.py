@@ -20,6 +20,8 @@ class DeterministicModel(LatentModel):
         network: ``PlainNetwork`` or a Lipschitz one. Further arguments: ``LatentModel``.
     """
 
+    stochastic = False
+
     def __init__(
         self, observation_spec: TensorSpec, num_actions: int, network: Part = PlainNetwork, **parts: Any
     ) -> None:

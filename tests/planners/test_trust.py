@@ -14,6 +14,7 @@ from planners.trust import DECAY, Calibrated, Full, Trust
 from tests.planners.linear_model import LinearModel
 from tests.planners.test_dream import Doubtful, lived, make, starts
 from world_models.contract import ImaginedStep
+from world_models.distributions import Point
 
 COUNT = 200_000
 BEHAVIOR = torch.tensor([0.5, 0.3, 0.2])
@@ -149,3 +150,32 @@ def test_a_dream_that_is_nothing_but_chance_is_not_believed(chance: int) -> None
     assert sum(shares[100:]) / 300 < 0.5
     trust.variance = -1e-3
     assert trust.slope == trust.share == 0.0
+
+
+class Certain(LinearModel):
+    """Draws nothing, and counts the steps that are imagined."""
+
+    imagined = 0
+
+    def transition(self, latent: Tensor, action: Tensor) -> Point:
+        return Point(self.mean(self.join(latent, action)), batch_shape=action.shape, event_shape=latent.shape[-1:])
+
+    def imagine(self, latent: Tensor, action: Tensor) -> ImaginedStep:
+        self.imagined += 1
+        return super().imagine(latent, action)
+
+
+def test_a_model_that_draws_nothing_is_asked_once() -> None:
+    """Asked twice, it would say the same again: half the work, and the same policy."""
+    agents = []
+    for stochastic in (True, False):
+        torch.manual_seed(0)
+        agent = Agent(Certain(), hidden=8)
+        agent.world_model.stochastic = stochastic
+        start, before = starts(agent), copy.deepcopy(agent.heads)
+        dream = make(agent, trust=Calibrated(), repeats=1, horizon=2)
+        dream.run(start, lived(), Behavior(before, before(start).logits.detach()), 0.0)
+        assert dream.trust.state_dict()["variance"] > 0.0
+        assert agent.world_model.imagined == (4 if stochastic else 2) + 2
+        agents.append(agent.heads.state_dict())
+    assert all(torch.equal(agents[0][key], agents[1][key]) for key in agents[0])

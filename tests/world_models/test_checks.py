@@ -164,6 +164,7 @@ SABOTAGE = [
     ("state_dict", {"encode": offset}, ["encode: the same bits", "register_buffer"]),
     ("state_dict", {"get_extra_state": lambda model: Path("x")}, ["weights_only=True", "['_extra_state']"]),
     ("seeds", {"reward": counted}, ["imagine: the same values", "no state that a call leaves behind"]),
+    ("seeds", {"stochastic": False}, ["imagine: the same next latent each time", "leaves it True"]),
     ("weights_are_followed", {"transition": cached}, ["with and without gradient", "torch.equal"]),
     ("weights_are_followed", {"transition": versioned}, ["with and without gradient", "torch.equal"]),
     ("compiles", {"reward": impure}, ["one graph", "a break:"]),

@@ -76,7 +76,7 @@ def _seeded(function: Callable[[WorldModel], Tensor], model: WorldModel) -> Tens
 
 
 def seeds(subject: Subject) -> None:
-    """The same seed gives the same model, the same dream and the same losses."""
+    """The same seed gives the same model, dream and losses; any seed the same dream where stochastic is False."""
     first, second = subject.fresh(seed=5).state_dict(), subject.fresh(seed=5).state_dict()
     expect(
         _equal(first, second),
@@ -96,6 +96,14 @@ def seeds(subject: Subject) -> None:
             f"{method}: the same values after the same torch.manual_seed",
             f"values that differ by up to {float((drawn[0] - drawn[1]).abs().max()):.3g}",
             f"{method}: random numbers from torch's generator only, and no state that a call leaves behind",
+        )
+    if not model.stochastic:
+        dreams = [model.imagine(given.latent, given.action).next_latent for _ in range(2)]
+        expect(
+            torch.equal(*dreams),
+            "imagine: the same next latent each time, as stochastic is False",
+            "other latents the second time",
+            "stochastic: a model that draws what comes next leaves it True",
         )
 
 
