@@ -17,7 +17,7 @@ from planners.heads import Heads, log_prob_of
 from world_models.contract import WorldModel
 
 #: Latent numbers that are dreamt on together: wide latents go in pieces that stay in a processor's cache.
-CHUNK = 400_000
+CHUNK = 800_000
 
 
 #: How a dream ends, from the probability of an end at each step. ``sampled`` draws it, as the paper does.

@@ -82,20 +82,28 @@ def improvements(
     """For every ordered pair of arms, the probability that a training of the first beats one of the second in the
     same environment, mean over environments; ties count half. ``n`` is the smaller number of seeds."""
     matrices = scores(results, suite).matrices
-    found = {}
-    for a, b in itertools.combinations(matrices, 2):
-        x, y = matrices[a].scores, matrices[b].scores
-        curve = _estimated((x, y), lambda p, q: np.array([probability_of_improvement(p, q)]), seed, resamples)
-        interval = found[a, b] = curve.at(0)
-        found[b, a] = Interval(1 - interval.estimate, 1 - interval.high, 1 - interval.low, interval.n)
-    return found
+    if len(matrices) < 2:
+        return {}
+    # One bootstrap for all pairs: each of 55 arms with each would be 1,485 of them, and minutes.
+    parts = [matrix.scores for matrix in matrices.values()]
+    counts = np.array([len(part) for part in parts])
+    n = np.minimum.outer(counts, counts).ravel()
+    ends = _bootstrapped(parts, lambda *drawn: improvement(*drawn).ravel(), seed, resamples)
+    low, high = np.where(n > 1, ends, math.nan)
+    curve = Curve(np.arange(n.size), improvement(*parts).ravel(), low, high, n)
+    both = enumerate(itertools.product(matrices, repeat=2))
+    return {(a, b): curve.at(index) for index, (a, b) in both if a != b}
 
 
-def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> float:
-    """rliable's measure, for all environments at once: ``[n, E]`` and ``[m, E]`` -> P(x > y) + P(x = y) / 2."""
-    above = (x[:, None] > y[None]).mean((0, 1))
-    equal = (x[:, None] == y[None]).mean((0, 1))
-    return float((above + equal / 2).mean())
+def improvement(*parts: np.ndarray) -> np.ndarray:
+    """rliable's probability of improvement, P(x > y) + P(x = y) / 2, of each arm over each, ``[A, A]``; an arm is
+    its scores ``[seeds, environments]``."""
+    everything = np.concatenate(parts)
+    above = (everything[:, None] > everything[None]).mean(-1)
+    better = (above + 1.0 - above.T) / 2.0
+    counts = np.array([len(part) for part in parts])
+    starts = np.cumsum(counts) - counts
+    return np.add.reduceat(np.add.reduceat(better, starts, 0), starts, 1) / np.outer(counts, counts)
 
 
 def efficiency(
@@ -138,27 +146,28 @@ def _normalized(run: Result, axis: Axis, grid: np.ndarray, until: float) -> np.n
     return (raw - measure.zero) / (measure.one - measure.zero)
 
 
-def _estimated(
-    values: np.ndarray | tuple[np.ndarray, ...], function: Callable[..., np.ndarray], seed: int, resamples: int
-) -> Curve:
-    """A function ``-> [K]`` of scores ``[seeds, environments, ...]``, or of several, with stratified intervals.
+def _estimated(values: np.ndarray, function: Callable[..., np.ndarray], seed: int, resamples: int) -> Curve:
+    """A function ``-> [K]`` of scores ``[seeds, environments, ...]``, with stratified intervals.
 
-    ``x`` is left as indices. No interval where one of the scores has a single seed: rliable's would have width zero.
+    ``x`` is left as indices. No interval where the scores have a single seed: rliable's would have width zero.
     """
-    parts = values if isinstance(values, tuple) else (values,)
-    estimate = np.asarray(function(*parts), dtype=float)
-    n = min(len(part) for part in parts)
+    estimate = np.asarray(function(values), dtype=float)
+    n = len(values)
     low = high = np.full(estimate.shape, math.nan)
     if n > 1:
-        with _seeded(seed):
-            _, ends = library.get_interval_estimates(
-                {"": list(parts) if len(parts) > 1 else parts[0]},
-                function,
-                reps=resamples,
-                confidence_interval_size=CONFIDENCE,
-            )
-        low, high = ends[""]
+        low, high = _bootstrapped(values, function, seed, resamples)
     return Curve(np.arange(estimate.size), estimate, low, high, np.full(estimate.size, n))
+
+
+def _bootstrapped(
+    values: np.ndarray | list[np.ndarray], function: Callable[..., np.ndarray], seed: int, resamples: int
+) -> np.ndarray:
+    """Lower and upper ends, ``[2, K]``, of a function ``-> [K]`` of scores, or of several that are drawn apart."""
+    with _seeded(seed):
+        _, ends = library.get_interval_estimates(
+            {"": values}, function, reps=resamples, confidence_interval_size=CONFIDENCE
+        )
+    return ends[""]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from rliable import metrics
 from dreamspi.reports import statistics
 from dreamspi.reports.intervals import Verdict, verdict
 from dreamspi.reports.results import Results
-from dreamspi.reports.statistics import aggregates, efficiency, improvements, iqm, probability_of_improvement, profiles
+from dreamspi.reports.statistics import aggregates, efficiency, improvement, improvements, iqm, profiles
 from tests.reports.synthetic import EVERY, OPTIMUM, SPEEDS, STEPS, results
 
 FEW = 300
@@ -86,9 +86,9 @@ def test_one_seed_has_estimates_and_no_interval() -> None:
 
 def test_the_probability_of_improvement_is_rliables() -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.integers(5, size=(4, 3)).astype(float), rng.integers(5, size=(6, 3)).astype(float)  # with ties
-    assert probability_of_improvement(x, y) == pytest.approx(metrics.probability_of_improvement(x, y))
-    assert probability_of_improvement(x, x) == pytest.approx(0.5)
+    arms = [rng.integers(5, size=(seeds, 3)).astype(float) for seeds in (4, 6, 1)]  # with ties
+    expected = [[metrics.probability_of_improvement(x, y) for y in arms] for x in arms]
+    np.testing.assert_allclose(improvement(*arms), expected)
 
 
 def test_every_pair_of_arms_by_hand_and_both_ways() -> None:
