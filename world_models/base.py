@@ -67,6 +67,7 @@ class LatentModel(WorldModel):
         self.reward_head = reward(shape, num_actions)
         self.termination_head = termination(shape, num_actions)
         self.target_choice = target(self.encoder)
+        self.target_has_gradient = self.target_choice.has_gradient
         self.cost: Cost = copy.deepcopy(cost) or SmoothL1()  # several models may be built from one, and it may learn
         self.cost.build(shape, num_actions)
         self.penalty = penalty or GradientPenalty(0.0)

@@ -61,6 +61,9 @@ class WorldModel(nn.Module, ABC):
     #: Spec of what a recurrent model carries from step to step, without batch dimensions: see ``recurrent.py``.
     memory_spec: TensorSpec | None = None
 
+    #: Whether ``target`` passes a gradient to ``phi(s')``: where not, frames that are only successors need none.
+    target_has_gradient = True
+
     #: Lipschitz constant in ``z`` of the latent transition (in W1) and of the reward, for each action, in the
     #: Euclidean metric, where the construction guarantees one; ``None`` where nothing is promised.
     transition_lipschitz: float | None = None
@@ -91,9 +94,9 @@ class WorldModel(nn.Module, ABC):
         ``z'`` belongs to the true successor, also where an episode ended. Each distinct frame is encoded once.
         """
         after = experience["next"]
-        return encode_transitions(
-            self.encode, experience["observation"], after["observation"], after["done"].squeeze(-1)
-        )
+        frames = experience["observation"], after["observation"], after["done"].squeeze(-1)
+        successor = self.encode if self.target_has_gradient else torch.no_grad()(self.encode)
+        return encode_transitions(self.encode, successor, *frames)
 
     def remember(self, latent: Tensor, action: Tensor) -> Tensor:
         """The memory after a step, ``[..., *memory_shape]``, of a recurrent model."""

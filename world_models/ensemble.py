@@ -42,6 +42,7 @@ class Ensemble(WorldModel):
         self.members = nn.ModuleList(built)
         self.encoder, self.latent_spec = self.first.encoder, self.first.latent_spec
         self.in_keys, self.memory_spec = self.first.in_keys, self.first.memory_spec
+        self.target_has_gradient = self.first.target_has_gradient
         self.transition_lipschitz = _largest([other.transition_lipschitz for other in built])
         self.reward_lipschitz = _largest([other.reward_lipschitz for other in built])
 

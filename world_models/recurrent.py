@@ -57,10 +57,8 @@ class RecurrentModel(WorldModel):
     def believe(self, experience: TensorDictBase) -> tuple[Tensor, Tensor]:
         """``z`` and ``z'`` of segments ``[S, L]``, carried on from the memory of their first step."""
         after = experience["next"]
-        done = after["done"].squeeze(-1)
-        return self._carry_on(
-            experience, *encode_transitions(self.embed, experience["observation"], after["observation"], done)
-        )
+        frames = experience["observation"], after["observation"], after["done"].squeeze(-1)
+        return self._carry_on(experience, *encode_transitions(self.embed, self.embed, *frames))
 
     @staticmethod
     def _twice(embedding: Tensor) -> tuple[Tensor, Tensor]:

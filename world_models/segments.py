@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 Encode = Callable[[Tensor], Tensor]
@@ -13,7 +12,7 @@ Encode = Callable[[Tensor], Tensor]
 
 @torch.compiler.disable(recursive=False)  # how many episodes end is not known before; ``encode`` itself is compiled
 def encode_transitions(
-    encode: Encode, observation: Tensor, next_observation: Tensor, done: Tensor
+    encode: Encode, encode_successor: Encode, observation: Tensor, next_observation: Tensor, done: Tensor
 ) -> tuple[Tensor, Tensor]:
     """``encode`` of ``s`` and of ``s'`` in segments, each distinct frame encoded once.
 
@@ -22,6 +21,7 @@ def encode_transitions(
 
     Args:
         encode: any function of observations, for any leading batch shape.
+        encode_successor: the same, perhaps without gradient, for frames that are no step's ``s``.
         observation: ``[S, L, *observation_shape]``.
         next_observation: the true successors, same shape; at an episode's end its last observation.
         done: ``[S, L]`` bool.
@@ -29,14 +29,9 @@ def encode_transitions(
     Returns:
         Both codes, each ``[S, L, *code_shape]``.
     """
-    segments, length = done.shape
-    ends = done.clone()
-    ends[:, -1] = False  # the last step's successor is the frame L + 1 anyway
-    frames = torch.cat((observation, next_observation[:, -1:]), 1).flatten(0, 1)
-    code = encode(torch.cat((frames, next_observation[ends])))
-    walk = rearrange(code[: len(frames)], "(s l) ... -> s l ...", s=segments)
-    after = walk[:, 1:]
-    if len(code) > len(frames):
-        after = after.clone()
-        after[ends] = code[len(frames) :]
-    return walk[:, :length], after
+    alone = done.clone()
+    alone[:, -1] = True
+    code = encode(observation)
+    after = torch.roll(code, -1, 1)
+    after[alone] = encode_successor(next_observation[alone])
+    return code, after

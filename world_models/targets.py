@@ -15,6 +15,9 @@ from torch import Tensor, nn
 class Target(nn.Module):
     """What the three choices have in common."""
 
+    #: Whether the target passes a gradient to ``phi(s')``.
+    has_gradient = False
+
     def forward(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
         """The target ``[..., *latent_shape]`` for ``phi(s')`` and ``s'``."""
         raise NotImplementedError
@@ -38,6 +41,7 @@ class Gradient(Target):
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"world_model.target.share={share}: must lie in [0, 1], e.g. 1.")
         self.share = share
+        self.has_gradient = share > 0.0
 
     def forward(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
         """The target ``[..., *latent_shape]``."""

@@ -143,6 +143,7 @@ SABOTAGE = [
     ("gradients_arrive", {"local_losses": losses(reward=lambda loss: 0 * loss)}, ["none for reward_head", "detach"]),
     ("gradients_stop", {"imagine": torch.enable_grad()(awake)}, ["imagine(...).reward without gradient"]),
     ("gradients_stop", {"local_distances": NormalModel.local_losses}, ["local_distances", "@torch.no_grad()"]),
+    ("gradients_stop", {"target": lambda model, z, s: z}, ["as target_has_gradient is False", "encoded without"]),
     ("losses_are_per_transition", {"local_losses": losses(reward=lambda x: x - x.mean())}, ["no mean"]),
     ("losses_are_per_transition", {"local_losses": standardized}, ['local_losses["reward"]', "no normalization"]),
     ("losses_are_per_transition", {"local_losses": shared}, ['local_losses["reward"]', "other transitions"]),

@@ -31,7 +31,7 @@ def test_each_frame_is_encoded_once() -> None:
     """L + 1 frames a segment and one per inner episode end."""
     observation, after, done = segments()
     encoder = Counting(3, 4)
-    latent, successor = encode_transitions(encoder, observation, after, done)
+    latent, successor = encode_transitions(encoder, encoder, observation, after, done)
     inner_ends = int(done[:, :-1].sum())
     assert inner_ends > 0 and encoder.encoded == 4 * 9 + inner_ends
     torch.testing.assert_close(latent, encoder(observation))
@@ -42,8 +42,22 @@ def test_gradients_of_shared_frames_add_up() -> None:
     observation, after, done = segments()
     encoder, weight = Counting(3, 4), torch.randn(2, 4, 8, 4)
     parameters = list(encoder.parameters())
-    pair = torch.stack(encode_transitions(encoder, observation, after, done))
+    pair = torch.stack(encode_transitions(encoder, encoder, observation, after, done))
     twice = torch.stack((encoder(observation), encoder(after)))
     shared = torch.autograd.grad((pair * weight).sum(), parameters)
     for a, b in zip(shared, torch.autograd.grad((twice * weight).sum(), parameters), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_frames_that_are_only_successors_may_go_without_gradient() -> None:
+    """Those at an episode's end, and after a segment's last step; the values are the same."""
+    observation, after, done = segments()
+    encoder = Counting(3, 4)
+    latent, successor = encode_transitions(encoder, torch.no_grad()(encoder), observation, after, done)
+    torch.testing.assert_close(successor, encoder(after))
+    alone = torch.cat((done[:, :-1], torch.ones_like(done[:, :1])), 1)
+    (gradient,) = torch.autograd.grad(successor[alone].sum(), encoder.weight, retain_graph=True)
+    assert not gradient.any()
+    (gradient,) = torch.autograd.grad(successor[~alone].sum(), encoder.weight)
+    (expected,) = torch.autograd.grad(encoder(after)[~alone].sum(), encoder.weight)
+    torch.testing.assert_close(gradient, expected)

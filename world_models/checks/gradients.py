@@ -72,7 +72,14 @@ def gradients_stop(subject: Subject) -> None:
         expect(not value.requires_grad, f'local_distances["{key}"] without gradient', "one with a gradient", look)
     inputs = subject.inputs(model, 5)
     encoded = encode(model, *inputs)
-    for method, value in (("encode", encoded), ("target", model.target(encoded, inputs[0]))):
+    target = model.target(encoded, inputs[0])
+    expect(
+        model.target_has_gradient or not target.requires_grad,
+        "target: none to phi(s'), as target_has_gradient is False",
+        "one with a gradient",
+        "target, target_has_gradient: where it is False, the last frame of a segment is encoded without gradient",
+    )
+    for method, value in (("encode", encoded), ("target", target)):
         astray = _reached(model, value)
         expect(
             not astray,
