@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 from torchrl.data import TensorSpec
 
 from world_models.contract import ImaginedStep, WorldModel
@@ -23,7 +24,8 @@ class Ensemble(WorldModel):
     Args:
         observation_spec: spec of one observation, without batch dimensions.
         num_actions: size of the discrete action set.
-        member: builds one member, as ``member(observation_spec=..., num_actions=...)``; any world model.
+        member: builds one member, as ``member(observation_spec=..., num_actions=...)``; any world model whose
+            parameters begin at random.
         members: how many.
     """
 
@@ -36,6 +38,11 @@ class Ensemble(WorldModel):
             raise ValueError(f"world_model.members={members}: at least 2, e.g. 5; one is no ensemble.")
         super().__init__(observation_spec, num_actions)
         built = [member(observation_spec=observation_spec, num_actions=num_actions) for _ in range(members)]
+        if torch.equal(*(parameters_to_vector(other.model_parameters()) for other in built[:2])):
+            raise ValueError(
+                f"world_model.member: members of {type(built[0]).__name__} begin alike and never disagree; choose "
+                "one whose parameters begin at random, e.g. world_model@world_model.member=deterministic"
+            )
         self.first = built[0]
         for other in built[1:]:
             other.encoder = self.first.encoder

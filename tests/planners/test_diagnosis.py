@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from planners.diagnosis import diagnosis
-from tests.planners.drift import agent, sequences
+from planners.agent import Agent
+from planners.diagnosis import diagnosis, model_health
+from tests.planners import drift
+from tests.planners.linear_model import experience
 from tests.planners.test_planner import started, states
 
 QUALITY = {
@@ -54,11 +56,28 @@ def test_one_step_is_a_horizon_too() -> None:
 def test_numbers_of_a_known_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step of a dream is the eighth at most; what cannot be told is absent."""
     monkeypatch.setattr("planners.diagnosis.model_health", lambda *_: {})
-    experience, _ = sequences(40, 12)
-    found = diagnosis(agent(error=(0.0, 0.5)), experience, 0.9, dreams=True)
+    walks, _ = drift.sequences(40, 12)
+    found = diagnosis(drift.agent(error=(0.0, 0.5)), walks, 0.9, dreams=True)
     assert set(found) == QUALITY
     assert found["dream_quality/latent_error_last"] == pytest.approx(8 * found["dream_quality/latent_error_first"])
     assert found["dream_quality/reward_error_last"] == pytest.approx(7.0)
     assert found["dream_quality/value_error_last"] == found["dream_quality/calibration_error"] == 0.0
-    experience["next", "reward"].zero_()
-    assert QUALITY - set(diagnosis(agent(), experience, 0.9, dreams=True)) == {"dream_quality/return_correlation"}
+    walks["next", "reward"].zero_()
+    assert QUALITY - set(diagnosis(drift.agent(), walks, 0.9, dreams=True)) == {"dream_quality/return_correlation"}
+
+
+def test_errors_of_single_steps_by_hand(agent: Agent) -> None:
+    """Of 32 rewards the largest is one, and the model's own largest is elsewhere."""
+    batch = experience(agent)
+    batch["next", "reward"][2, 3] = -50.0
+    model, reward = agent.world_model, batch["next", "reward"].squeeze(-1)
+    latent, after = beliefs = model.believe(batch)
+    predicted = model.reward(latent, batch["action"])
+    assert predicted.abs().argmax() != reward.abs().argmax()
+    found = model_health(agent, batch, beliefs)
+    transition = (model.mean(model.join(latent, batch["action"])) - after).square().sum(-1).mean()
+    assert found["model/transition_distance"] == pytest.approx(float(transition))
+    assert found["model/reward_distance"] == pytest.approx(float((predicted - reward).square().mean()))
+    assert found["model/termination_distance"] == pytest.approx(float(batch["next", "terminated"].float().mean()))
+    assert found["model/reward_error_on_largest"] == pytest.approx(float(predicted[2, 3]) + 50.0)
+    assert 1.0 < found["model/effective_rank"] < 4.0 and found["model/dead_units"] == 0.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from unittest.mock import Mock
 
 import pytest
 import torch
 from tensordict import TensorDict
 from torch import Tensor
+from torch.distributions import Categorical
 from torchrl.envs.utils import check_env_specs
 
 from planners.agent import Agent
@@ -15,11 +17,11 @@ from planners.dream import Behavior, Dream, DreamLoss
 from planners.dream_env import DreamEnv
 from planners.guards import build_neighborhood
 from planners.heads import log_prob_of
-from planners.imagination import imagine
+from planners.imagination import imagine, summary
 from planners.optimization import Adam
 from planners.schedules import Schedule
 from planners.trust import Full
-from planners.value_scale import Reward
+from planners.value_scale import ReturnDeviation, Reward
 from tests.planners.linear_model import LinearModel
 from tests.planners.test_ground import moved, snapshot
 from world_models.contract import ImaginedStep
@@ -60,10 +62,10 @@ def lived(target: float = 0.0) -> TensorDict:
     return TensorDict(here | {"advantage": torch.zeros(4, 8, 1), "next": after}, (4, 8))
 
 
-def run(dream: Dream, agent: Agent, target: float = 0.0) -> dict[str, float]:
+def run(dream: Dream, agent: Agent, target: float = 0.0, progress: float = 0.0) -> dict[str, float]:
     start = starts(agent)
     behavior = Behavior(copy.deepcopy(agent.heads), agent.heads(start).logits.detach())
-    return dream.run(start, lived(target), behavior, 0.0)
+    return dream.run(start, lived(target), behavior, progress)
 
 
 def test_a_dream_moves_the_heads_and_nothing_else(agent: Agent) -> None:
@@ -177,6 +179,67 @@ def test_advantages_with_expected_ends_by_hand() -> None:
         torch.testing.assert_close(dream["advantage"][:, h, 0], running, rtol=1e-4, atol=1e-5)
 
 
+def test_what_a_dream_looked_like_by_hand() -> None:
+    """Two dreams: the first is likely to end early, the second surely at its last step."""
+    alive = torch.tensor([[1.0, 0.5, 0.25], [1.0, 1.0, 1.0]])
+    after = {
+        "reward": torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.0, 1.0]]).unsqueeze(-1),
+        "termination": torch.tensor([[0.5, 0.5, 0.2], [0.0, 0.0, 1.0]]).unsqueeze(-1),
+        "uncertainty": torch.tensor([[1.0, 1.0, 2.0], [0.0, 0.0, 3.0]]).unsqueeze(-1),
+    }
+    assert summary(TensorDict({"alive": alive, "next": after}, (2, 3))) == pytest.approx(
+        {
+            "dream/reward": (3.0 + 4.0) / 2,
+            "dream/terminated": (1.0 - 0.25 * 0.8 + 1.0) / 2,
+            "dream/length": (1.75 + 3.0) / 2,
+            "dream/uncertainty": (2.0 + 3.0) / 4.75,
+        }
+    )
+
+
+def test_starts_that_are_dreamt_in_pieces_are_all_there_in_order(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planners.dream.CHUNK", 10)  # two starts of four numbers at a time
+    dream, start = make(agent), starts(agent, 31)
+    dream.imagine = walk = Mock(wraps=imagine)
+    assert torch.equal(dream.dream(start, None)["latent"][:, 0], start)
+    assert walk.call_count == 16
+
+
+def test_the_losses_by_hand() -> None:
+    """Advantages of any mean and spread, steps that are reached by chance, and errors in deviations of 2."""
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.3), hidden=8)
+    torch.nn.init.normal_(agent.heads.actor.weight)  # a policy that tells latents apart
+    dream = make(agent, ends="expected").dream(starts(agent), None).reshape(-1)
+    dream["advantage"] = 5.0 + 3.0 * torch.randn(len(dream), 1)
+    logits, value = agent.heads(dream["latent"])
+    policy = Categorical(logits=logits)
+    pi = policy.log_prob(dream["action"]).detach()
+    dream["action_log_prob"] = pi - 0.2 * torch.randn(len(dream))
+    dream["reference_log_prob"] = pi - 0.2 * torch.randn(len(dream))
+    scale = ReturnDeviation()
+    scale.update(torch.tensor([1.0, 5.0]))
+    found = DreamLoss(agent.heads, CLIP, scale, 0.5, 0.01)(dream)
+
+    def mean(numbers: Tensor) -> Tensor:
+        return (dream["alive"] * numbers).sum() / dream["alive"].sum()
+
+    advantage = dream["advantage"].squeeze(-1)
+    utility = (advantage - mean(advantage)) / mean((advantage - mean(advantage)).square()).sqrt()
+    ratio, to_reference = ((pi - dream[key]).exp() for key in ("action_log_prob", "reference_log_prob"))
+    clipped = to_reference.clamp(0.9, 1.1) * ratio / to_reference
+    error = (value - dream["value_target"].squeeze(-1)).square()
+    torch.testing.assert_close(
+        dict(found.items()),
+        {
+            "loss_objective": -mean(torch.minimum(ratio * utility, clipped * utility)),
+            "loss_value": 0.5 * mean(error) / 4.0,
+            "loss_entropy": -0.01 * mean(policy.entropy()),
+            "entropy": mean(policy.entropy()).detach(),
+        },
+    )
+
+
 def test_the_interval_is_that_of_the_reference_policy(agent: Agent) -> None:
     """Against the reference the clip acts at [2 - C, C], whoever dreamt."""
     dream = make(agent).dream(starts(agent), copy.deepcopy(agent.heads)).reshape(-1)
@@ -195,7 +258,10 @@ def test_the_interval_is_that_of_the_reference_policy(agent: Agent) -> None:
     torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-6)
 
 
-def test_the_loop_is_the_torchrl_environment(agent: Agent) -> None:
+def test_the_loop_is_the_torchrl_environment() -> None:
+    """Up to each dream's end: then the loop is absorbed, and the environment starts that dream again."""
+    torch.manual_seed(0)
+    agent = Agent(LinearModel(ends=0.4), hidden=8)
     start, policy = starts(agent), agent.policy()[1]
 
     def act(tensordict: TensorDict) -> TensorDict:
@@ -208,8 +274,23 @@ def test_the_loop_is_the_torchrl_environment(agent: Agent) -> None:
         rollout = env.rollout(4, act, break_when_any_done=False)
     torch.manual_seed(11)
     dream = imagine(agent.world_model, agent.heads, start, 4)
-    for key in ("latent", "action", ("next", "latent"), ("next", "reward")):
-        torch.testing.assert_close(rollout[key], dream[key])
+    alive = dream["alive"].bool()
+    assert not alive.all()
+    for key in ("latent", "action", ("next", "latent"), ("next", "reward"), ("next", "terminated")):
+        torch.testing.assert_close(rollout[key][alive], dream[key][alive])
+    after = rollout["next"]
+    assert torch.equal(after["done"], after["terminated"])
+    expected = torch.where(after["terminated"], start.unsqueeze(1), after["latent"])
+    torch.testing.assert_close(rollout["latent"][:, 1:], expected[:, :-1])
+
+
+def test_only_the_dreams_that_are_reset_start_again(agent: Agent) -> None:
+    env = DreamEnv(agent.world_model, starts(agent))
+    latent, ended = torch.randn_like(env.start), (torch.arange(len(env.start)) % 3 == 0).unsqueeze(-1)
+    state = {"latent": latent, "done": ended, "terminated": ended, "_reset": ended}
+    reset = env.reset(TensorDict(state, len(latent)))
+    assert torch.equal(reset["latent"], torch.where(ended, env.start, latent))
+    assert not reset["done"].any() and not reset["terminated"].any()
 
 
 def test_the_environment_keeps_torchrls_contract(agent: Agent) -> None:

@@ -16,7 +16,7 @@ from planners.guards import build_neighborhood
 from planners.optimization import Adam
 from planners.rehearsal import Rehearsal
 from planners.utility import Advantage, Auxiliary, Unified, Utility, Weighed
-from planners.value_scale import Reward
+from planners.value_scale import ReturnDeviation, Reward
 from tests.planners.linear_model import LinearModel, experience
 
 CLIP = build_neighborhood("clip", 1.1, 1.0)
@@ -96,6 +96,26 @@ def test_the_ratio_weighs_the_losses_sample_by_sample(agent: Agent) -> None:
     ratio = torch.linspace(-0.5, 0.5, 32).view(4, 8).exp()
     expected = -torch.minimum(ratio * utility, ratio.clamp(0.9, 1.1) * utility).mean()
     torch.testing.assert_close(loss(shifted)["loss_objective"], expected)
+
+
+def test_the_other_losses_by_hand(agent: Agent) -> None:
+    """Errors in deviations of 2, the entropy of a policy that tells states apart, ratios of which some are outside."""
+    batch = with_advantages(agent)
+    torch.nn.init.normal_(agent.heads.actor.weight)
+    logits, value = agent.heads(agent.world_model.encode(batch["observation"]))
+    policy = torch.distributions.Categorical(logits=logits)
+    ratio = torch.linspace(0.85, 1.35, 32).view(4, 8)
+    batch["action_log_prob"] = policy.log_prob(batch["action"]).detach() - ratio.log()
+    scale = ReturnDeviation()
+    scale.update(torch.tensor([1.0, 5.0]))
+    found = GroundLoss(agent, Advantage(), CLIP, scale, 0.5, 0.01)(batch)
+    expected = {
+        "loss_value": 0.5 * (value - batch["value_target"].squeeze(-1)).square().mean() / 4.0,
+        "loss_entropy": -0.01 * policy.entropy().mean(),
+        "entropy": policy.entropy().mean().detach(),
+        "clip_fraction": torch.tensor((4 + 16) / 32),
+    }
+    torch.testing.assert_close({key: found[key] for key in expected}, expected)
 
 
 def test_gradient_against_finite_differences() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +16,8 @@ from tensordict import TensorDict
 from planners.agent import Agent
 from planners.optimization import Adam, NotFinite, Optimizers
 from planners.schedules import SHAPES, Schedule
+from planners.utility import Advantage
+from tests.planners import test_dream, test_ground
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
@@ -26,6 +33,48 @@ def test_the_rate_ends_at_the_end_of_training_whatever_the_number_of_steps(agent
         optimizers.step(TensorDict({"loss_x": agent.heads.actor.weight.square().sum()}))
     optimizers.set_progress(0.5)
     assert optimizers.optimizers["x"].param_groups[0]["lr"] == 0.5
+
+
+class Phase(NamedTuple):
+    """A phase of one update, and what runs it at a progress."""
+
+    optimizers: Optimizers
+    run: Callable[[float], object]
+
+
+@pytest.fixture(params=["ground", "dream"])
+def phase(request: pytest.FixtureRequest, agent: Agent) -> Phase:
+    if request.param == "ground":
+        ground = test_ground.make(agent, Advantage(), ("encoder", "heads"), epochs=1, minibatches=1)
+        return Phase(ground.optimizers, partial(ground.run, test_ground.with_advantages(agent)))
+    dream = test_dream.make(agent, repeats=1, minibatches=1)
+    return Phase(dream.optimizers, lambda progress: test_dream.run(dream, agent, progress=progress))
+
+
+def test_a_phase_has_the_rate_of_its_progress(phase: Phase) -> None:
+    phase.run(0.5)
+    assert [optimizer.param_groups[0]["lr"] for optimizer in phase.optimizers.optimizers.values()] == [0.5e-2]
+
+
+def test_a_phase_never_leaves_a_parameter_that_is_not_finite(
+    agent: Agent, phase: Phase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the last step of all went too far: no loss would tell any more."""
+    step = phase.optimizers.step
+
+    def poisoned(losses: TensorDict) -> None:
+        step(losses)
+        agent.heads.critic.bias.data.fill_(torch.nan)
+
+    monkeypatch.setattr(phase.optimizers, "step", poisoned)
+    with pytest.raises(NotFinite, match=rf"a parameter of the heads after the {phase.optimizers.phase} phase"):
+        phase.run(0.0)
+
+
+def test_an_exponential_rise_by_hand() -> None:
+    """With the rate ln 16, ``(sqrt(16) - 1) / (16 - 1)`` of the way half-way."""
+    assert Schedule("exponential", rate=math.log(16.0))(0.5) == pytest.approx(0.2)
+    assert Schedule("exponential", start=0.2, final=3.0, rate=math.log(16.0))(0.6) == pytest.approx(0.6)
 
 
 @given(st.floats(0.0, 1.0))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from dreamspi.config import compose
 from dreamspi.training import Training
-from planners import planner as planner_module
 from planners.veto import real_gain
 from tests.planners.test_planner import DREAM, TINY
 
@@ -43,12 +42,21 @@ def test_the_veto_takes_the_policy_back(heads: str, gain: float, veto: bool, mon
     words.append("planner.dream.trust._target_=planners.trust.Full")  # else nothing may be left to take back
     training = Training(compose([*TINY, *DREAM, *words]))
     training.start()
-    monkeypatch.setattr(planner_module, "real_gain", lambda *_: gain)
+    planner = training.planner
+
+    def said(batch: TensorDictBase, before: Tensor, after: Tensor) -> float:
+        latent = planner.agent.world_model.latents(batch).flatten(0, 1)
+        torch.testing.assert_close(before, planner.start_heads(latent).logits)
+        torch.testing.assert_close(after, planner.agent.heads(latent).logits)
+        assert not torch.allclose(before, after)
+        return gain
+
+    monkeypatch.setattr("planners.planner.real_gain", said)
     metrics = training.iterate()
     training.close()
     taken_back = gain < 0.0 and veto
-    now, before = training.planner.agent.heads, training.planner.start_heads
+    now, before = planner.agent.heads, planner.start_heads
     assert torch.equal(now.actor.weight, before.actor.weight) == taken_back
     assert torch.equal(now.critic.weight, before.critic.weight) == (taken_back and heads == "Heads")
-    assert metrics["dream/vetoed"] == float(taken_back)
+    assert (metrics["dream/real_gain"], metrics["dream/vetoed"]) == (gain, float(taken_back))
     assert (metrics["dream/d_sup"] == 1.0) == taken_back

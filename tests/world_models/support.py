@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,17 @@ def observation_spec(kind: str) -> TensorSpec:
 
 
 @cache
-def _composed(name: str) -> DictConfig:
+def _composed(*words: str) -> DictConfig:
     with hydra.initialize_config_dir(str(CONFIGS.parent), version_base=None):
-        return hydra.compose("config", [f"world_model={name}"])
+        return hydra.compose("config", list(words))
 
 
-def unseeded(name: str, spec: TensorSpec, num_actions: int = ACTIONS, **overrides: Any) -> WorldModel:
-    """The world model of ``configs/world_model/<name>.yaml``, as the command line would build it."""
-    tree = OmegaConf.create({"env": {"encoder": "auto"}, "world_model": _composed(name).world_model})
+def unseeded(
+    name: str, spec: TensorSpec, num_actions: int = ACTIONS, words: Sequence[str] = (), **overrides: Any
+) -> WorldModel:
+    """The world model of ``configs/world_model/<name>.yaml``, as the command line would build it with more words."""
+    composed = _composed(f"world_model={name}", *words)
+    tree = OmegaConf.create({"env": {"encoder": "auto"}, "world_model": composed.world_model})
     OmegaConf.set_struct(tree, False)
     tree = OmegaConf.merge(tree, {"world_model": overrides})
     # A spec is a dataclass, which Hydra would take for configuration: hence the partial.

@@ -107,12 +107,6 @@ def test_total_variation_sees_how_variables_depend():
     assert 0.46 < value < 0.52
 
 
-def test_total_variation_is_for_one_hots():
-    with pytest.raises(ValueError, match=r"world_model\.cost=TotalVariation: for one-hot latents"):
-        model = build("normal", observation_spec("flat"), cost={"_target_": "world_models.discrepancy.TotalVariation"})
-        model.cost.of_transition(*transition(model))
-
-
 def transition(model, count=8):
     latent, action = model.encode(torch.randn(count, 4)), torch.randint(0, ACTIONS, (count,))
     return latent, action, model.transition(latent, action), model.encode(torch.randn(count, 4)).detach()

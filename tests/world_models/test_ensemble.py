@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch.distributions import Independent, Normal
+from torch.nn.utils import parameters_to_vector
 from torchrl.modules import Delta
 
-from tests.world_models.support import ACTIONS, build, observation_spec
+from tests.world_models.support import ACTIONS, build, observation_spec, unseeded
+from world_models.checks import Subject
+from world_models.checks.learning import chain, update
 from world_models.costs import coupling_distance
 from world_models.distributions import Vote
 from world_models.ensemble import Ensemble
@@ -92,29 +96,52 @@ def test_members_agree_where_the_data_are() -> None:
     assert unknown > 3 * known
 
 
-@pytest.mark.parametrize("member", ["normal", "categorical", "rssm", "mixture", "tabular"])
-def test_of_any_world_model(member: str) -> None:
-    """Built as the command line builds it, and one optimizer step moves every member apart from the others."""
-    import hydra
-    from omegaconf import OmegaConf
-
-    from tests.world_models.support import CONFIGS
-
+def of(member: str, *words: str) -> Ensemble:
+    """Two of a model that the command line names."""
     choice = f"world_model@world_model.member={member}"
-    with hydra.initialize_config_dir(str(CONFIGS.parent), version_base=None):
-        tree = hydra.compose("config", ["world_model=ensemble", "world_model.members=2", choice])
-    section = OmegaConf.create({"env": {"encoder": "auto"}, "world_model": tree.world_model})
-    spec = observation_spec("one_hot")
-    torch.manual_seed(0)
-    model = hydra.utils.instantiate(section.world_model, _partial_=True)(observation_spec=spec, num_actions=ACTIONS)
-    latent = model.encode(torch.eye(4))
-    action = torch.zeros(4, dtype=torch.long)
-    losses = model.local_losses(latent, action, torch.ones(4), latent.detach().roll(1, 0), torch.zeros(4) > 0)
-    assert losses.shape == (4,) and set(losses.keys()) == {"transition", "reward", "termination"}
+    model = build("ensemble", observation_spec("one_hot"), words=("world_model.members=2", choice, *words))
+    assert isinstance(model, Ensemble)
+    return model
+
+
+def take_a_step(model: Ensemble) -> None:
+    """Of one optimizer over everything, down the losses of a small world."""
+    world = chain(Subject(partial(unseeded, "ensemble"), observation_spec("one_hot")))
+    update(model, torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3), world)
+
+
+@pytest.mark.parametrize("member", ["normal", "categorical", "rssm", "mixture"])
+def test_of_any_world_model(member: str) -> None:
+    """Built as the command line builds it, and a step moves encoder and members, which stay apart."""
+    model = of(member)
+    parts = [model.encoder_parameters, *(other.model_parameters for other in model.members)]
+    before = [parameters_to_vector(part()) for part in parts]
+    take_a_step(model)
+    after = [parameters_to_vector(part()) for part in parts]
+    assert not any(torch.equal(then, now) for then, now in zip(before, after, strict=True))
+    assert not torch.equal(after[1], after[2])
+    latent, action = model.encode(torch.eye(4)), torch.zeros(4, dtype=torch.long)
     step = model.imagine(latent, action)
     assert step.next_latent.shape == latent.shape and step.uncertainty.shape == (4,)
 
 
+def test_slow_targets_follow_the_encoder_that_all_share() -> None:
+    slow = "world_model.member.target._target_=world_models.targets.Slow"
+    model = of("deterministic", slow, "+world_model.member.target.tau=1.0")  # at once, and all of the way
+    before = parameters_to_vector(model.encoder.parameters())
+    take_a_step(model)
+    shared = parameters_to_vector(model.encoder.parameters())
+    assert not torch.equal(shared, before)
+    for other in model.members:
+        torch.testing.assert_close(parameters_to_vector(other.target_choice.encoder.parameters()), shared)
+
+
+def test_members_that_begin_alike_are_refused() -> None:
+    """Tables begin without chance and learn the same: nothing would ever part them."""
+    with pytest.raises(ValueError, match="TabularModel begin alike and never disagree"):
+        of("tabular")
+
+
 def test_one_is_no_ensemble() -> None:
-    with pytest.raises(Exception, match="members=1: at least 2"):
+    with pytest.raises(ValueError, match="members=1: at least 2"):
         build("ensemble", observation_spec("flat"), members=1)
