@@ -13,19 +13,16 @@ import pytest
 
 from dreamspi import catalogue
 from dreamspi.cli import main
+from tests.support import ROOT, blocks
 from world_models import checks
 
-ROOT = Path(__file__).resolve().parent.parent
+PAGE = "docs/extending.md"
 TINY = ["total_steps=2048", "num_envs=32", "num_steps=8", "logger=none", "threads=1"]
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.S)
 
 
 def files() -> dict[str, str]:
     """The page's files: each block begins with its name."""
-    texts = [text.partition("\n") for text in blocks("python") + blocks("yaml") + blocks("toml")]
+    texts = [text.partition("\n") for text in blocks("(?:python|yaml|toml)", PAGE)]
     return {name.lstrip("# "): content for name, _, content in texts}
 
 
@@ -52,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-COMMANDS = [line for text in blocks("sh") for line in text.splitlines()]
+COMMANDS = [line for text in blocks("sh", PAGE) for line in text.splitlines()]
 
 
 def test_the_page_installs_the_package() -> None:

@@ -1,49 +1,50 @@
-"""The README's commands compose."""
+"""The README's commands are understood, word by word."""
 
 from __future__ import annotations
 
-import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from dreamspi.config import compose, expand
+from dreamspi.studies.design import cells
+from dreamspi.studies.request import read
+from dreamspi.studies.store import Study
+from tests.support import blocks
 
 
-def blocks(language: str, file: str = "README.md") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.S)
+def shown(command: str, *pages: str) -> list[list[str]]:
+    """The words behind every ``dreamspi <command>`` of these pages."""
+    lines = [line for page in pages for text in blocks("(?:sh|bash)", page) for line in text.splitlines()]
+    given = [shlex.split(line.partition(" #")[0].replace("<name>", "first")) for line in lines]
+    return [words[2:] for words in given if words[:2] == ["dreamspi", command]]
 
 
-def test_every_command_of_the_readme_composes() -> None:
-    from dreamspi.config import compose
+def test_every_training_composes() -> None:
+    """Each job of a multi-run, too; one that goes on needs the run."""
+    given = [words for words in shown("train", "README.md") if words not in (["--help"], ["resume=runs/first"])]
+    jobs = [job for words in given for job in expand([word for word in words if word != "-m"])]
+    assert len(given) >= 8 and len(jobs) == len(given) + 8, "one of them is nine jobs"
+    for words in jobs:
+        compose(words)
 
-    commands = [
-        shlex.split(line.partition("#")[0])[2:]
-        for text in blocks("sh")
-        for line in text.splitlines()
-        if line.startswith("dreamspi train") and "--help" not in line and "resume" not in line
-    ]
-    assert len(commands) >= 6
-    for words in commands:
-        if "-m" not in words:
-            compose(words)
+
+@pytest.mark.parametrize("command", ["report", "evaluate", "certify", "dream", "check"])
+def test_the_words_of_every_other_command_are_its_own(command: str) -> None:
+    given = shown(command, "README.md")
+    assert given
+    for words in given:
+        import_module(f"dreamspi.{command}").parse_options(words)
 
 
 def test_every_study_that_is_shown_has_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after another, as they are shown: some go on with an earlier one."""
-    from dreamspi.studies.design import cells
-    from dreamspi.studies.request import read
-    from dreamspi.studies.store import Study
-
     monkeypatch.chdir(tmp_path)
-    shown = [text for file in ("README.md", "docs/studies.md") for text in blocks("(?:sh|bash)", file)]
-    lines = [line.partition(" #")[0] for text in shown for line in text.splitlines()]
-    requests = 0
-    for line in lines:
-        if line.startswith("dreamspi study"):
-            request = read(shlex.split(line)[2:])
-            requests += 1
-            if request.design is not None:
-                Study.extend(request.path, request.design, cells(request.design)).save()
-    assert requests >= 6
+    given = shown("study", "README.md", "docs/studies.md")
+    assert len(given) >= 6
+    for words in given:
+        request = read(words)
+        if request.design is not None:
+            Study.extend(request.path, request.design, cells(request.design)).save()

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.growth import main, power, race
 from dreamspi.config import compose
-from tests.benchmarks.support import assert_refused
 from tests.benchmarks.test_throughput import DREAM, TINY
+from tests.support import refused
 
 
 def test_a_run_of_all_axes(tmp_path, capsys):
@@ -67,4 +67,4 @@ def test_the_power_by_hand(exponent):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert_refused(main, words, message, capsys)
+    assert message in refused(words, capsys, main)

@@ -81,4 +81,6 @@ def test_a_race_of_those_that_need_no_other_environment(tmp_path):
     except ModuleNotFoundError:  # a contender that can't run is left out, and says why
         assert done.returncode == 1
         assert "stable_baselines3" in found["failed"]["sb3"]
+    else:
+        assert done.returncode == 0, done.stderr
     assert "cleanrl-style" in done.stdout

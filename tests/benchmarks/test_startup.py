@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.startup import main, wait
 from dreamspi.errors import UserError
-from tests.benchmarks.support import assert_refused
 from tests.benchmarks.test_throughput import TINY
+from tests.support import refused
 
 #: Makes an empty metrics.csv where ``train`` would, and then a row.
 WRITES = """
@@ -60,4 +60,4 @@ def test_a_run_of_it(tmp_path, capsys):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert_refused(main, words, message, capsys)
+    assert message in refused(words, capsys, main)

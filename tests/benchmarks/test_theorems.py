@@ -20,7 +20,7 @@ from benchmarks.theorems import CONSTANTS, LIPSCHITZ, THEOREMS, main, number
 from dreamspi.envs.maze_mdp import RIGHT, UP, build_maze
 from planners.finite.bounds import Abstraction
 from planners.finite.mdp import FiniteMDP
-from tests.benchmarks.support import assert_refused
+from tests.support import refused
 
 
 def test_it_prints_both_tables_and_draws(tmp_path, capsys):
@@ -31,16 +31,17 @@ def test_it_prints_both_tables_and_draws(tmp_path, capsys):
     assert [row[2] for row in monotone] == ["none"] * len(CONSTANTS)
     assert [row[3] for row in monotone] == ["100%"] * len(CONSTANTS)
     assert len(bounds) == len(THEOREMS) * len(LIPSCHITZ)
+    assert "0 of 10" not in [row[2] for row in bounds]  # some bound was there to be violated
     assert [row[3] for row in bounds] == ["0"] * len(bounds)  # no violation
-    assert all(float(row[4]) >= 1.0 for row in bounds if row[4] != "-")
+    ratios = [float(row[4]) for row in bounds if row[4] != "-"]  # "-" where the truth is always 0
+    assert ratios and min(ratios) >= 1.0
     for name in ("theorem1", "out_of_trajectory", "confounding"):
         picture = imread(tmp_path / f"{name}.png")
         assert picture.shape[1] > 600 and picture.std() > 0.05
         assert (tmp_path / f"{name}.png").stat().st_size < 120_000
 
 
-def test_without_a_directory_it_only_prints(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_without_a_directory_it_only_prints(tmp_path, capsys):
     assert main(["cases=10"]) == 0
     assert "confounding" not in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
@@ -58,7 +59,7 @@ def test_without_a_directory_it_only_prints(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert_refused(main, words, message, capsys)
+    assert message in refused(words, capsys, main)
 
 
 def test_help(capsys):

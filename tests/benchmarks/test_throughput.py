@@ -9,7 +9,7 @@ import pytest
 from benchmarks.throughput import PHASES, Watched, main
 from dreamspi.config import compose
 from dreamspi.training import Training
-from tests.benchmarks.support import assert_refused
+from tests.support import refused
 
 TINY = [
     "env=maze",
@@ -72,4 +72,4 @@ def test_watching_changes_no_result():
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, message, capsys):
-    assert_refused(main, words, message, capsys)
+    assert message in refused(words, capsys, main)

@@ -1,4 +1,4 @@
-"""The traps of ALE's vector environment (SPEC, section 5), one by one."""
+"""The traps of ALE's vector environment, one by one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dreamspi.errors import UserError
 
 
 class Counter(gymnasium.Env):
-    """Counts to 3; every second game ends by itself, the others are cut off, the fourth says both."""
+    """Counts to 3. Of four games the first ends by itself, the second and fourth are cut off, the third says both."""
 
     observation_space = spaces.Box(0, 255, (36, 40, 3), np.uint8)
     action_space = spaces.Discrete(2, start=5)

@@ -6,12 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.studies.processes import environment
+from tests.support import own_directory as own_directory
 
 #: Ray runs its workers at the lowest priority; on a busy machine they would take minutes to start.
 SETTINGS = environment(RAY_worker_niceness="0", RAY_ENABLE_UV_RUN_RUNTIME_ENV="0")
@@ -47,10 +47,3 @@ def cluster() -> Iterator[Any]:
 def add_node(cluster: Any) -> Any:
     """A machine more, as far as Ray can tell."""
     return cluster.add_node(num_cpus=1, object_store_memory=100 * 1024**2)
-
-
-@pytest.fixture(autouse=True)
-def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Runs and studies land there, never in the checkout."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path

@@ -79,9 +79,11 @@ def test_a_training_goes_on_without_the_worker_that_died_and_is_resumed(
     assert rows(Path("broken"))[:9] == rows(Path("whole"))[:9], "until then the same seed gave the same games"
 
 
-def test_no_room(cluster: Any) -> None:
+def test_no_room(cluster: Any, capsys: pytest.CaptureFixture[str]) -> None:
     words = tiny(*on(cluster, "collector.workers=8", "collector.patience=1"))
     assert main(["train", *words, "run_dir=run"]) == 2
+    told = "collector.workers=8: the Ray cluster had no room for as many workers of collector.cpus=1 within "
+    assert f"dreamspi: {told}collector.patience=1 seconds; " in capsys.readouterr().err
 
 
 def test_shares_must_be_equal(cluster: Any, tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from dreamspi.metrics import STEP
+from dreamspi.reports import statistics
 from dreamspi.reports.results import Result, Results, judged
 from dreamspi.studies.design import Cell
 
@@ -33,6 +35,19 @@ STEPS, EVERY, CERTIFIED = 61_440, 4096, 3
 VERSIONS = {"dreamspi": "0.1.0", "torch": "2.13.0", "torchrl": "0.14.1", "numpy": "2.4.6"}
 
 Key = tuple[str, str, int]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def rough_intervals() -> Iterator[None]:
+    """In a module that imports it reports are made quickly, from few resamples."""
+    bootstrapped = statistics._bootstrapped
+
+    def rough(values: Any, function: Any, seed: int, resamples: int) -> np.ndarray:
+        return bootstrapped(values, function, seed, min(resamples, 100))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "_bootstrapped", rough)
+        yield
 
 
 def results(

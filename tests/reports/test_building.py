@@ -13,6 +13,7 @@ from dreamspi.reports.charts import Curves, Dots, Report, Section
 from dreamspi.reports.findings import APART
 from dreamspi.reports.results import Results
 from tests.reports.synthetic import results, with_settings
+from tests.reports.synthetic import rough_intervals as rough_intervals
 
 PAIR = ("ppo", "deepspi")
 

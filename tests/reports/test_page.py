@@ -17,6 +17,7 @@ from dreamspi.reports.charts import Curves, Group, Line, Report, Section
 from dreamspi.reports.intervals import Curve
 from dreamspi.reports.rendering import render
 from tests.reports.synthetic import results
+from tests.reports.synthetic import rough_intervals as rough_intervals
 
 PAIR = ("ppo", "deepspi")
 EVIL = "</script><script>alert(1)</script><b>&amp;"

@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.runner.interrupted import CASES, PACES, References
+from tests.support import own_directory as own_directory
 
 pytest.register_assert_rewrite("tests.runner.support")
-
-
-@pytest.fixture(autouse=True)
-def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Runs without a ``run_dir`` land under ``runs/`` there, never in the checkout."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

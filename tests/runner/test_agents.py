@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from dreamspi.agents import load_agent
 from dreamspi.errors import UserError
 from dreamspi.train import train
 from tests.runner.support import configured
-
-README = Path(__file__).parents[2] / "README.md"
+from tests.support import blocks
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_readme_s_program_runs_as_written(run: Path) -> None:
-    [program] = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    [program] = blocks("python", "README.md")
     assert "runs/<name>" in program
     names: dict[str, Any] = {}
     exec(program.replace("runs/<name>", str(run)), names)

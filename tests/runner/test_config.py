@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from dreamspi.catalogue import GROUPS, all_environments, config_directory, options
+from dreamspi.catalogue import GROUPS, config_directory, options
 from dreamspi.config import compose, expand
 
 OPTIONS = [f"{group}={name}" for group in GROUPS for name in options(group)]
@@ -48,14 +48,24 @@ def test_an_environment_suggests_how_far_to_dream(planner: str, env: str, horizo
     assert (paper.horizon, paper.real_value, paper.epochs) == (8, 0.0, 1)
 
 
-def test_names_are_those_of_the_simulators() -> None:
-    """The lists in the YAML files, which need no simulator, against the simulators themselves."""
-    from dreamspi.envs.atari import games
-    from dreamspi.envs.minatar import GAMES
-
-    named = [name.partition("/") for name in all_environments()]
-    assert {name for family, _, name in named if family == "atari" and name} == set(games())
-    assert {name for family, _, name in named if family == "minatar" and name} == set(GAMES)
+@pytest.mark.parametrize(
+    ("env", "barrier", "epochs"),
+    [
+        ("maze", 2_000_000, 4),
+        ("minatar/breakout", 2_000_000, 4),
+        ("atari/Pong", 10_000_000, 1),
+        ("atari_stochastic/Pong", 10_000_000, 1),
+    ],
+)
+def test_an_environment_suggests_how_often_games_begin_anew_and_dreams_are_gone_through(
+    env: str, barrier: int, epochs: int
+) -> None:
+    """The latter to ``planner=dreamspi`` alone; the command line has the last word."""
+    config = compose([f"env={env}", "planner=dreamspi"])
+    assert (config.checkpoint.barrier, config.planner.dream.epochs) == (barrier, epochs)
+    assert compose([f"env={env}", "planner=hybrid"]).planner.dream.epochs == 1
+    config = compose([f"env={env}", "planner=dreamspi", "checkpoint.barrier=7", "planner.dream.epochs=3"])
+    assert (config.checkpoint.barrier, config.planner.dream.epochs) == (7, 3)
 
 
 def test_a_multi_run_is_every_combination() -> None:

@@ -147,6 +147,19 @@ def test_same_seed_same_result(run: Path) -> None:
     assert facts.items() <= first.items()
 
 
+@pytest.mark.parametrize("greedy", [True, False])
+def test_greedy_is_passed_on_and_told(greedy: bool, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def watched(planner: Any, env: Any, episodes: int, greedy: bool = False, film: Any = None) -> Any:
+        asked.append(greedy)
+        return play(planner, env, episodes, greedy, film)
+
+    monkeypatch.setattr("dreamspi.evaluate.play", watched)
+    assert evaluated(run, f"greedy={str(greedy).lower()}")["greedy"] is greedy
+    assert asked == [greedy]
+
+
 def test_json_in_place_of_the_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", f"run={run}", "episodes=2", "json=-"]) == 0
     printed = json.loads(capsys.readouterr().out)

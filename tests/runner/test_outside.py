@@ -10,10 +10,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from dreamspi import catalogue
+from dreamspi.agents import load_agent
 from dreamspi.cli import main
 from dreamspi.config import compose
 from dreamspi.listing import listing
-from tests.runner.support import tiny, trained
+from tests.runner.support import rows, tiny, trained
+from tests.support import refused
 
 FILES = {
     "model.py": """
@@ -25,6 +27,28 @@ class Model(NormalModel):
         super().__init__(observation_spec, num_actions, encoder=encoder)
         self.width = width
 """,
+    "planner.py": """
+from planners.planner import Planner
+
+
+class Mine(Planner):
+    def improve(self, *args, **keys):
+        return super().improve(*args, **keys) | {"mine/improved": 1.0}
+""",
+    "encoder.py": """
+from torch import nn
+
+
+class Flat(nn.Module):
+    def __init__(self, observation_spec, width=7):
+        super().__init__()
+        self.latent_shape = (width,)
+        self.dims = len(observation_spec.shape)
+        self.body = nn.Linear(observation_spec.shape.numel(), width)
+
+    def forward(self, observation):
+        return self.body(observation.float().flatten(-self.dims))
+""",
     "configs/steps.yaml": "# a model of another package\n_target_: outsider.model.Model\nwidth: 5  # how wide\n",
     "configs/cautious.yaml": "# deepspi with a smaller C\ndefaults:\n  - deepspi\n  - _self_\nC: 1.05\n",
     "configs/corridor.yaml": "# the maze, shorter\ndefaults:\n  - maze\n  - _self_\npath_length: 2\n",
@@ -35,9 +59,9 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Installs the package ``outsider``, with these entry points, as pip would."""
-    site = tmp_path / "site"
+    site = tmp_path_factory.mktemp("site")
     for name, content in FILES.items():
         path = site / "outsider" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,13 +83,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     catalogue.outside.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "outsider"]:
         del sys.modules[name]
-
-
-def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(words) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("dreamspi: ") and err.count("\n") == 1 and "Traceback" not in err
-    return err
 
 
 def test_a_model_a_planner_and_an_environment_by_entry_point(install: Install) -> None:
@@ -101,11 +118,11 @@ def test_a_broken_entry_point(
     """Its own name is refused, the list warns, and everything else works."""
     install("world_models", bad=value, steps="outsider.configs:steps.yaml")
     message = refused(["train", "world_model=bad"], capsys)
-    assert message.startswith("dreamspi: world_model=bad: the package outsider brings it, but ")
+    assert message.startswith("world_model=bad: the package outsider brings it, but ")
     listed = listing(["world_models"])
     for part in parts:
         assert part in message and part in listed
-    assert f"  warning: {message.removeprefix('dreamspi: ')}" in listed and "world_model=bad  " not in listed
+    assert f"  warning: {message}" in listed and "world_model=bad  " not in listed
     assert compose(["world_model=steps"]).world_model.width == 5
 
 
@@ -137,7 +154,6 @@ def test_a_planner_without_a_certificate(install: Install, capsys: pytest.Captur
     config = OmegaConf.load("run/config.yaml")
     del config.planner["certificate"]
     OmegaConf.save(config, "run/config.yaml")
-    capsys.readouterr()
     assert "planner=ppo has no certificate; nothing to certify" in refused(["certify", "run=run"], capsys)
 
 
@@ -149,6 +165,20 @@ def test_a_class_in_the_place_of_a_file_s_own_keeps_its_keys() -> None:
 def test_an_environment_by_its_class() -> None:
     config = compose(["env=dreamspi.envs.maze.MazeEnv", "+env.path_length=2", "total_steps=2048"])
     assert config.env.path_length == 2 and config.env.encoder == "auto"
+
+
+def test_a_planner_by_its_class_has_the_keys_of_ours(install: Install) -> None:
+    words = ["planner=deepspi", "planner._target_=outsider.planner.Mine", "planner.C=1.2"]
+    run = trained(Path("run"), *words, iterations=1)
+    assert rows(run)[0]["mine/improved"] == "1.0"
+    assert OmegaConf.load(run / "config.yaml").planner.C == 1.2
+
+
+def test_an_encoder_by_its_class(install: Install) -> None:
+    encoder = "{_target_: outsider.encoder.Flat, _partial_: true, width: 9}"
+    assert main(["train", *tiny(f"world_model.encoder={encoder}", iterations=1), "run_dir=run"]) == 0
+    agent = load_agent("run")
+    assert agent.planner.encode(agent.env.reset()["observation"]).shape == (1, 9)
 
 
 def test_classes_train_side_by_side(install: Install, capsys: pytest.CaptureFixture[str]) -> None:

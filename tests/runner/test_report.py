@@ -22,6 +22,7 @@ from dreamspi.run_directory import RunDirectory
 from dreamspi.studies.design import Arm, Design, cells
 from dreamspi.studies.store import Study
 from tests.reports.synthetic import results
+from tests.reports.synthetic import rough_intervals as rough_intervals
 
 
 def make(path: Path, arms: tuple[str, ...] = ("ppo", "deepspi"), finished: bool = True, failed: bool = False) -> Study:

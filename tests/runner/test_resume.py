@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from dreamspi.checkpoints import CheckpointStore
+from dreamspi.cli import main
 from dreamspi.collection import Collection
+from dreamspi.config import compose
 from dreamspi.metrics import MetricWriter
 from dreamspi.run_directory import RunDirectory
 from dreamspi.train import train
@@ -155,6 +157,7 @@ def test_a_finished_run_stays_as_it_is(
     (run / "learning.png").touch()
     before = files_of(run)
     monkeypatch.setattr(Training, "__init__", forbidden)
+    capsys.readouterr()  # of the reference, where no test before has asked for it
     assert resume(run) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"finished already: {run}\n")
@@ -194,6 +197,19 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged(reference: References, 
     (run / "checkpoints" / "checkpoint-000000000416.torchrl").write_bytes(b"")
     with pytest.warns(UserWarning, match="000416.torchrl: damaged: .* is used instead"):
         assert_resumes_as(run, reference("maze-deepspi"))
+
+
+def test_what_may_be_changed_is_changed_and_changes_no_result(
+    reference: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    kill_before(8, lambda: train(configured(run, *CASES["maze-deepspi"], **PACES)), monkeypatch)
+    config = compose([f"resume={run}", "checkpoint.keep=5", "threads=2", "device=cpu"])
+    assert (config.checkpoint.keep, config.threads, config.device) == (5, 2, "cpu")
+    assert main(["train", f"resume={run}", "checkpoint.keep=5"]) == 0
+    kept = [int(path.stem.rpartition("-")[2]) // 32 for path in sorted((run / "checkpoints").iterdir())]
+    assert kept == [3, 6, 9, 12, 13]
+    assert_same_run(run, reference("maze-deepspi"))
 
 
 def test_a_run_directory_may_move(reference: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

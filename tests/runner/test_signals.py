@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dreamspi.envs.base import VectorEnv
+from dreamspi.interrupts import CAUGHT, Interrupts
 from dreamspi.train import train
 from dreamspi.training import Training
 from tests.runner.interrupted import CASES, PACES, References, at, kill_before
@@ -98,6 +99,22 @@ def test_a_signal_before_the_first_iteration(
     assert signalled(lambda: train(start), signal.SIGTERM, monkeypatch, Training, "start", at(1)) == (143, 1)
     assert files_of(run / "checkpoints") == {}
     assert_resumes_as(run, reference("maze-deepspi"))
+
+
+@pytest.mark.parametrize("number", CAUGHT)
+@pytest.mark.parametrize("first", CAUGHT)
+def test_a_second_signal_takes_its_usual_course(first: int, number: int) -> None:
+    """Which is to end the process, but for this test."""
+    usual: list[int] = []
+    before = signal.signal(number, lambda number, _: usual.append(number))
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(first)
+            assert (interrupts.signal, usual) == (first, [])
+            signal.raise_signal(number)
+            assert (interrupts.signal, usual) == (first, [number])
+    finally:
+        signal.signal(number, before)
 
 
 # ------------------------------------------------------------------ real processes

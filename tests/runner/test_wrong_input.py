@@ -14,22 +14,7 @@ from dreamspi.catalogue import options
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.cli import main
 from tests.runner.support import PARTS, assert_same_run, files_of, fill_disk, tiny, trained
-
-
-def everything(directory: Path) -> set[Path]:
-    return set(directory.rglob("*"))
-
-
-def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that the command line answers with, having left nothing behind."""
-    before = everything(Path.cwd())
-    assert main(words) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("dreamspi: ") and err.endswith("\n") and err.count("\n") == 1, err
-    assert "Traceback" not in err
-    assert everything(Path.cwd()) == before
-    return err.removeprefix("dreamspi: ").strip()
+from tests.support import refused
 
 
 def train_words(*words: str) -> list[str]:
@@ -258,7 +243,6 @@ def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["seed=1", "planner.C=1.2", "num_envs=4", "planner=ppo", "checkpoint.every=32"])
 def test_a_resumed_run_keeps_its_configuration(word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained(tmp_path / "run")
-    capsys.readouterr()
     message = refused(["train", "resume=run", word], capsys)
     assert message.startswith(f"{word}: a resumed run keeps its configuration")
     assert "device, threads, checkpoint.keep" in message

@@ -100,6 +100,12 @@ def supervisor(directory: Path, cell: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def training(supervisor: int) -> int:
+    """The process of the training that another one has started."""
+    (found,) = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return int(found)
+
+
 def assert_whole(directory: Path, cells: int) -> None:
     """All cells are finished, nothing has failed, and no training ran twice at once: no step is logged twice."""
     found = study(directory)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dreamspi.cli import main
-from tests.studies.processes import CELLS, assert_whole, command, ended, states, supervisor, trains, until
+from dreamspi.metrics_file import read_table
+from tests.studies.processes import CELLS, assert_whole, command, ended, states, supervisor, training, trains, until
 
 TWO = [*CELLS, "seeds=2"]
 
@@ -23,6 +24,30 @@ def test_a_worker_is_killed(tmp_path: Path) -> None:
     assert code == 0, err
     assert "dreamspi: a worker process died; what it was at goes on from the newest checkpoint." in err
     assert_whole(tmp_path, 2)
+
+
+def test_a_training_is_killed(tmp_path: Path) -> None:
+    """Its cell has failed, and the other goes on; tried again, it goes on from its newest checkpoint."""
+    with command(tmp_path, *TWO, "launcher.n_jobs=2") as process:
+        cell = until(lambda: trains(tmp_path), process)[0]
+        os.kill(training(until(lambda: supervisor(tmp_path, cell))), signal.SIGKILL)
+        code, out, err = ended(process)
+    assert (code, err) == (1, ""), out
+    assert "1 finished, 1 failed" in out and f"failed: {cell}: killed by SIGKILL" in out
+    assert "try those again by: dreamspi study name=s retry=true" in out
+    run = tmp_path / "studies" / "s" / "runs" / cell
+    newest = int(max((run / "checkpoints").glob("*.torchrl")).stem.rpartition("-")[2])
+    before = clock(run, newest)
+    with command(tmp_path, "retry=true") as process:
+        code, _, err = ended(process)
+    assert (code, err) == (0, "")
+    assert clock(run, newest) == before != []
+    assert_whole(tmp_path, 2)
+
+
+def clock(run: Path, last: int) -> list[str]:
+    """When each row up to a step was logged: no two trainings agree in that."""
+    return [row["time/seconds"] for row in read_table(run / "metrics.csv")[1] if int(row["env_steps"]) <= last]
 
 
 def test_the_command_is_killed(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
-"""How often what worker processes were at is handed out again when they die."""
+"""How often what worker processes were at is handed out again when they die, and what signals do meanwhile."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -60,3 +63,18 @@ def test_workers_that_die_and_finish_nothing_are_given_up(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == launching.ATTEMPTS and all("goes on from the newest checkpoint" in line for line in told[:-1])
     assert told[-1].endswith("for the 5th time without a cell that was finished in between: given up.")
+
+
+def test_a_second_signal_leaves_at_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one asks the trainings to save and leave, which they still do."""
+    before = signal.getsignal(signal.SIGTERM)
+    study.stop.parent.mkdir()
+    monkeypatch.setattr(os, "_exit", lambda code: sys.exit(f"left with {code}"))
+    with launching._signals(study) as got:
+        assert not study.stop.exists()
+        signal.raise_signal(signal.SIGTERM)
+        assert got == [signal.SIGTERM] and study.stop.exists()
+        with pytest.raises(SystemExit, match="left with 143"):
+            signal.raise_signal(signal.SIGTERM)
+        assert study.stop.exists()
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,0 +1,3 @@
+"""Every test of the benchmarks works in a directory of its own."""
+
+from tests.support import own_directory as own_directory
