@@ -35,12 +35,9 @@ class DreamEnv(EnvBase):
         self.full_done_spec = Composite(done=flag, terminated=flag.clone(), shape=batch)
 
     def _reset(self, tensordict: TensorDictBase | None) -> TensorDictBase:
+        del tensordict  # which of the dreams are reset: ``EnvBase`` leaves the others where they are
         flag = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=self.device)
-        latent = self.start.clone()
-        if tensordict is not None and "_reset" in tensordict and "latent" in tensordict:
-            mask = tensordict["_reset"].squeeze(-1)
-            latent = torch.where(mask.view(-1, *[1] * (latent.ndim - 1)), latent, tensordict["latent"])
-        return TensorDict({"latent": latent, "done": flag, "terminated": flag.clone()}, self.batch_size)
+        return TensorDict({"latent": self.start.clone(), "done": flag, "terminated": flag.clone()}, self.batch_size)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         step = self.world_model.imagine(tensordict["latent"], tensordict["action"])
