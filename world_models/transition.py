@@ -62,7 +62,8 @@ class Trunk(Mixed):
         first, *others = self.layers
         with self.arithmetic(latent.device):
             features = first(latent)
-            features = features + shift.reshape(*shift.shape, *[1] * (features.ndim - 2)).to(features.dtype)
+            # In place: no layer needs its own output for its gradient.
+            features = features.add_(shift.reshape(*shift.shape, *[1] * (features.ndim - 2)).to(features.dtype))
             features = self.activation(features)
             for layer in others:
                 features = self.activation(layer(features))
