@@ -178,6 +178,12 @@ def test_each_key_of_the_yaml_is_an_argument_with_that_default(family: str) -> N
         assert {key: arguments[key].default for key in keys} == keys
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_yaml_begins_with_its_one_line(family: str) -> None:
+    first = (CONFIGS / f"{family}.yaml").read_text().splitlines()[0]
+    assert first.startswith("# ") and len(first) <= 110
+
+
 @pytest.mark.parametrize(
     ("family", "key", "value"),
     [
