@@ -26,8 +26,8 @@ from dreamspi.machine import prepare
 from world_models.encoders import ENCODERS, suggest_encoder
 
 FACTORS = (1, 2, 4)
-#: The argument of an encoder that is the size of its latent; pictures of 84 x 84 keep their feature map.
-LATENT = {"small_cnn": "width", "mlp": "latent"}
+#: The argument of an encoder that is the size of its latent; the feature map of ``nature_cnn`` has none.
+LATENT = {"dense_cnn": "latent", "small_cnn": "width", "mlp": "latent"}
 
 
 def latent(config: DictConfig) -> tuple[int, str]:

@@ -46,6 +46,9 @@ def test_the_settings_of_an_axis_differ_in_it_alone():
     assert all(other == first for other in others)
     widths = [config.world_model.encoder.width for config in race("latent", compose(words), words).values()]
     assert widths == [128, 256, 512]
+    words = ["env=maze", "env.picture=84"]
+    sizes = [config.world_model.encoder.latent for config in race("latent", compose(words), words).values()]
+    assert sizes == [128, 256, 512]
 
 
 @pytest.mark.parametrize(("exponent"), [0.0, 0.5, 1.0, 2.0])
@@ -59,8 +62,7 @@ def test_the_power_by_hand(exponent):
     [
         (["axes=num_env"], "axes=num_env: no such name. Did you mean num_envs"),
         (["axes=horizon", "planner=ppo"], "axes=horizon: planner=ppo does not dream"),
-        (["axes=latent", "env=atari/Pong"], "needs world_model.encoder=small_cnn or mlp, here it is nature_cnn"),
-        (["axes=latent", "world_model=rssm", "env=maze", "env.picture=84"], "here it is nature_cnn"),
+        (["axes=latent", "env=atari/Pong"], "dense_cnn or small_cnn or mlp, here it is nature_cnn"),
         (["axes=latent", "world_model.encoder={_target_: my.Encoder}"], "here it is {'_target_': 'my.Encoder'}"),
         (["repeats=none"], "repeats=none: must be a whole number"),
         (["num_env=3"], "num_env: no such key"),

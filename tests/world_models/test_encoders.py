@@ -11,15 +11,15 @@ from torchrl.data import Binary, Bounded, Categorical, OneHot, Unbounded
 
 from tests.world_models.support import observation_spec, observations
 from world_models.decoders import Decoder
-from world_models.encoders import ENCODERS, MLP, NatureCNN, build_encoder, suggest_encoder
+from world_models.encoders import ENCODERS, MLP, NatureCNN, build_encoder, feature_map, suggest_encoder
 from world_models.names import Unsuited
 
 
 @pytest.mark.parametrize(
     ("spec", "name", "latent"),
     [
-        (Bounded(0, 255, (4, 84, 84), dtype=torch.uint8), "nature_cnn", (64, 7, 7)),
-        (Bounded(0, 255, (1, 36, 44), dtype=torch.uint8), "nature_cnn", (64, 1, 2)),
+        (Bounded(0, 255, (4, 84, 84), dtype=torch.uint8), "dense_cnn", (128,)),
+        (Bounded(0, 255, (1, 36, 44), dtype=torch.uint8), "dense_cnn", (128,)),
         (Binary(shape=(6, 10, 10), dtype=torch.bool), "small_cnn", (128,)),
         (Bounded(0, 1, (4, 10, 10), dtype=torch.uint8), "small_cnn", (128,)),
         (Bounded(0, 255, (1, 5, 8), dtype=torch.uint8), "mlp", (64,)),
@@ -49,6 +49,25 @@ def test_pictures_are_divided_by_the_largest_value_of_their_spec():
     assert picture.prepare(torch.full((1, 1, 84, 84), 255, dtype=torch.uint8)).max() == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "latent"), [("image", (64, 7, 7)), ("minatar", (128,)), ("cells", (64,)), ("flat", (64,))]
+)
+def test_the_papers_encoder_is_the_feature_map_wherever_one_fits(kind, latent):
+    assert build_encoder(feature_map, observation_spec(kind)).latent_shape == latent
+
+
+def test_dense_latents_cannot_shrink():
+    """Whatever the last layer's weights, a latent has mean 0 and variance 1 over its units."""
+    torch.manual_seed(0)
+    encoder = build_encoder("dense_cnn", observation_spec("image"))
+    pictures = observations(observation_spec("image"), 4)
+    for parameter in encoder.parameters():
+        parameter.data.mul_(0.5)
+    latents = encoder(pictures)
+    assert torch.allclose(latents.mean(-1), torch.zeros(4), atol=1e-5)
+    assert torch.allclose(latents.var(-1, unbiased=False), torch.ones(4), atol=0.05)
+
+
 def test_mlp_keeps_near_states_apart_and_unbounded_inputs_finite():
     """Pictures that differ in where the agent stands, two pixels of forty, start well apart."""
     torch.manual_seed(0)
@@ -67,6 +86,7 @@ def test_mlp_keeps_near_states_apart_and_unbounded_inputs_finite():
         ("nature_cn", observation_spec("image")),
         ("nature_cnn", observation_spec("minatar")),
         ("nature_cnn", observation_spec("flat")),
+        ("dense_cnn", observation_spec("minatar")),
         ("small_cnn", observation_spec("image")),
         ("small_cnn", observation_spec("flat")),
         ("mlp", observation_spec("image")),
@@ -78,7 +98,7 @@ def test_refusals_name_key_value_shape_and_what_is_allowed(name, spec):
     message = str(error.value)
     assert f"world_model.encoder={name}" in message
     assert str(list(spec.shape)) in message
-    assert "nature_cnn, small_cnn, mlp" in message
+    assert "nature_cnn, dense_cnn, small_cnn, mlp" in message
 
 
 @pytest.mark.parametrize("spec", [Bounded(0, 255, (3, 30, 50), dtype=torch.uint8), Unbounded((5000,))])
