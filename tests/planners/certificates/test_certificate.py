@@ -17,7 +17,7 @@ from planners.certificates.confidence import Estimate
 from planners.certificates.evidence import Episodes, Evidence, ModelError, PolicyEvidence
 from planners.certificates.imagined import Improvement
 from planners.certificates.lipschitz import Lipschitz
-from tests.planners.test_planner import started
+from tests.planners.training import started
 
 
 def error(reward: float, transition: float, radius: float, cut: float = 0.0) -> ModelError:
