@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.startup import main, wait
 from dreamspi.errors import UserError
-from tests.benchmarks.test_throughput import TINY
-from tests.support import refused
+from tests.support import refused, tiny
 
 #: Makes an empty metrics.csv where ``train`` would, and then a row.
 WRITES = """
@@ -39,8 +38,8 @@ def test_a_command_that_fails_is_named():
 
 def test_a_run_of_it(tmp_path, capsys):
     file = tmp_path / "startup.json"
-    tiny = [word for word in TINY if not word.startswith("total_steps")]
-    assert main([*tiny, "threads=1", "planners=ppo", "iterations=2", "repeats=1", f"json={file}"]) == 0
+    words = tiny(without=["planner", "total_steps", "log_every"])
+    assert main([*words, "planners=ppo", "iterations=2", "repeats=1", f"json={file}"]) == 0
     found = json.loads(file.read_text())["commands"]
     assert list(found) == ["train planner=ppo", "import dreamspi", "dreamspi --help", "dreamspi list"]
     train, light = found["train planner=ppo"], found["dreamspi --help"]

@@ -9,26 +9,16 @@ import pytest
 from benchmarks.throughput import PHASES, Watched, main
 from dreamspi.config import compose
 from dreamspi.training import Training
-from tests.support import refused
+from tests.support import refused, tiny
 
-TINY = [
-    "env=maze",
-    "world_model=deterministic",
-    "num_envs=4",
-    "num_steps=4",
-    "total_steps=160",
-    "planner.hidden=8",
-    "planner.ground.segment=4",
-    "planner.ground.epochs=1",
-    "planner.ground.minibatches=2",
-]
-DREAM = ["planner.dream.horizon=2", "planner.dream.minibatches=2"]
+#: A training of ten batches; its planner is the benchmark's own word.
+TINY = tiny("planner=dreamspi", without=["planner"], iterations=10)
 
 
 def test_what_it_measures_adds_up(tmp_path, capsys):
     file = tmp_path / "speed.json"
     options = ["planners=dreamspi", "iterations=2", "repeats=2", f"json={file}"]
-    assert main([*TINY, *DREAM, *options]) == 0  # the dream's keys go to the planner that dreams alone
+    assert main([*TINY, *options]) == 0  # the dream's keys go to the planner that dreams alone
     found = json.loads(file.read_text())
     assert list(found["planners"]) == ["ppo", "dreamspi"]
     assert found["planners"]["ppo"]["ratio"] == {"median": 1.0, "min": 1.0, "max": 1.0}
@@ -44,7 +34,7 @@ def test_what_it_measures_adds_up(tmp_path, capsys):
 
 
 def test_watching_changes_no_result():
-    config = compose([*TINY, *DREAM, "planner=dreamspi"])
+    config = compose([*TINY, "planner=dreamspi"])
 
     def metrics(training, iterate):
         rows = [iterate() for _ in range(3)]
@@ -67,7 +57,7 @@ def test_watching_changes_no_result():
         (["iterations=many"], "iterations=many: must be a whole number"),
         (["planners=ppo", "planner.dream.horizon=2"], "planner.dream.horizon: no such key here"),
         (["json=/nowhere/at/all.json"], "json=/nowhere/at/all.json: no such directory"),
-        ([*TINY, "planners=ppo", "iterations=20"], "too few"),
+        ([*TINY, "planners=dreamspi", "iterations=20"], "too few"),
         ([*TINY, "collector.backend=process"], "only direct"),
     ],
 )

@@ -9,7 +9,7 @@ from planners.agent import Agent
 from planners.diagnosis import diagnosis, model_health
 from tests.planners import drift
 from tests.planners.linear_model import experience
-from tests.planners.test_planner import started, states
+from tests.planners.training import started, states
 
 QUALITY = {
     "dream_quality/latent_error_first",

@@ -12,58 +12,16 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from planners.agent import Agent
-from planners.dream import Behavior, Dream, DreamLoss
+from planners.dream import Behavior, DreamLoss
 from planners.guards import build_neighborhood
 from planners.heads import log_prob_of
 from planners.imagination import imagine, summary
 from planners.optimization import Adam
-from planners.schedules import Schedule
-from planners.trust import Full
 from planners.value_scale import ReturnDeviation, Reward
+from tests.planners.dream_phase import Doubtful, lived, make, run, starts
+from tests.planners.ground_phase import CLIP
 from tests.planners.linear_model import LinearModel
-from tests.planners.test_ground import moved, snapshot
-from world_models.contract import ImaginedStep
-
-CLIP = build_neighborhood("clip", 1.1, 1.0)
-
-
-def make(agent: Agent, **keys: object) -> Dream:
-    settings: dict = {
-        "horizon": 4,
-        "ends": "sampled",
-        "repeats": 2,
-        "epochs": 1,
-        "minibatches": 4,
-        "bound": "behavior",
-        "pessimism": 0.0,
-        "trust": Full(),
-        "veto": False,
-        "beta": Schedule(final=1.0),
-        "value": 0.5,
-        "real_value": 0.5,
-        "entropy": 0.01,
-        "optimizers": {"heads": Adam(roles=("heads",), lr=1e-2)},
-    } | keys
-    return Dream(agent, (4, 8), CLIP, Reward(), 0.9, 0.95, **settings)
-
-
-def starts(agent: Agent, count: int = 32) -> Tensor:
-    torch.manual_seed(7)
-    with torch.no_grad():
-        return agent.world_model.encode(torch.randn(count, 3))
-
-
-def lived(target: float = 0.0) -> TensorDict:
-    """What dreams read of a batch ``[4, 8]``, every lambda-return ``target``."""
-    after = {"reward": torch.zeros(4, 8, 1), "terminated": torch.zeros(4, 8, 1, dtype=torch.bool)}
-    here = {"action": torch.zeros(4, 8, dtype=torch.long), "value_target": torch.full((4, 8, 1), target)}
-    return TensorDict(here | {"advantage": torch.zeros(4, 8, 1), "next": after}, (4, 8))
-
-
-def run(dream: Dream, agent: Agent, target: float = 0.0, progress: float = 0.0) -> dict[str, float]:
-    start = starts(agent)
-    behavior = Behavior(copy.deepcopy(agent.heads), agent.heads(start).logits.detach())
-    return dream.run(start, lived(target), behavior, progress)
+from tests.planners.roles import moved, snapshot
 
 
 def test_a_dream_moves_the_heads_and_nothing_else(agent: Agent) -> None:
@@ -86,15 +44,6 @@ def test_a_terminated_dream_is_absorbing() -> None:
     assert not (after["terminated"] & after["truncated"]).any()
     assert torch.equal(after["truncated"][:, -1], ~after["terminated"][:, -1])
     assert not after["truncated"][:, :-1].any()
-
-
-class Doubtful(LinearModel):
-    """Doubts a step by as much as its first latent dimension is away from zero."""
-
-    def imagine(self, latent: Tensor, action: Tensor) -> ImaginedStep:
-        return super().imagine(latent, action)._replace(uncertainty=latent[..., 0].abs().detach())
-
-    tells_uncertainty = True
 
 
 def test_pessimism_pays_for_uncertainty_by_hand() -> None:

@@ -9,8 +9,8 @@ from torchrl.envs.utils import check_env_specs
 from planners.agent import Agent
 from planners.dream_env import DreamEnv
 from planners.imagination import imagine
+from tests.planners.dream_phase import starts
 from tests.planners.linear_model import LinearModel
-from tests.planners.test_dream import starts
 
 
 def test_the_loop_is_the_torchrl_environment() -> None:

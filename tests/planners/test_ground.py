@@ -9,49 +9,15 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from planners.agent import ROLES, Agent
-from planners.experience import add_advantages
+from planners.agent import Agent
 from planners.ground import Ground, GroundLoss, normalize
-from planners.guards import build_neighborhood
 from planners.optimization import Adam
 from planners.rehearsal import Rehearsal
 from planners.utility import Advantage, Auxiliary, Unified, Utility, Weighed
 from planners.value_scale import ReturnDeviation, Reward
-from tests.planners.linear_model import LinearModel, experience
-
-CLIP = build_neighborhood("clip", 1.1, 1.0)
-
-
-def with_advantages(agent: Agent, **shape: int) -> TensorDict:
-    return add_advantages(
-        experience(agent, **shape), lambda s: agent.heads(agent.world_model.encode(s["observation"])).value, 0.9, 0.9
-    )
-
-
-def make(agent: Agent, utility: Utility, roles: tuple[str, ...], **keys: object) -> Ground:
-    settings: dict = {
-        "epochs": 2,
-        "minibatches": 2,
-        "segment": 4,
-        "value": 0.5,
-        "entropy": 0.01,
-        "rehearsal": None,
-        "clone": 0.0,
-        "share": 1.0,
-    } | keys
-    optimizers = {"only": Adam(roles=roles, lr=1e-2)}
-    return Ground(agent, (4, 8), CLIP, Reward(), utility, optimizers, **settings)
-
-
-def moved(agent: Agent, before: dict[str, Tensor]) -> set[str]:
-    """The roles of which any parameter changed."""
-    names = {id(p): name for name, p in agent.named_parameters()}
-    changed = {name for name, p in agent.named_parameters() if not torch.equal(p, before[name])}
-    return {role for role in ROLES if any(names[id(p)] in changed for p in agent.parameters_of(role))}
-
-
-def snapshot(agent: Agent) -> dict[str, Tensor]:
-    return copy.deepcopy(dict(agent.named_parameters()))
+from tests.planners.ground_phase import CLIP, make, with_advantages
+from tests.planners.linear_model import LinearModel
+from tests.planners.roles import moved, snapshot
 
 
 @pytest.mark.parametrize(

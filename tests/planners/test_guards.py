@@ -15,7 +15,7 @@ from planners.guards import CHOICES, Project, build_neighborhood
 from planners.neighborhood import excess, measure
 from planners.optimization import Adam, Optimizers
 from tests.planners.linear_model import experience
-from tests.planners.test_planner import started
+from tests.planners.training import started
 
 C = 1.1
 

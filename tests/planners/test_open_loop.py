@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dreamspi.catalogue import options
 from planners.open_loop import open_loop, returns_to_the_end, window_returns, windows
 from tests.planners.drift import agent, sequences
-from tests.planners.test_planner import MODELS, started
+from tests.planners.training import started
 
 
 def flags(*rows: str) -> torch.Tensor:
@@ -104,7 +105,7 @@ def test_returns_to_the_end_by_hand() -> None:
     assert earned[known].tolist() == [2.0, 2.0]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", options("world_model"))
 def test_every_world_model_dreams_openly(model: str) -> None:
     training = started("planner=deepspi", f"world_model={model}")
     batch, own = training.collection.next(), training.planner.agent

@@ -17,7 +17,7 @@ from planners.agent import Agent
 from planners.optimization import Adam, NotFinite, Optimizers
 from planners.schedules import SHAPES, Schedule
 from planners.utility import Advantage
-from tests.planners import test_dream, test_ground
+from tests.planners import dream_phase, ground_phase
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
@@ -45,10 +45,10 @@ class Phase(NamedTuple):
 @pytest.fixture(params=["ground", "dream"])
 def phase(request: pytest.FixtureRequest, agent: Agent) -> Phase:
     if request.param == "ground":
-        ground = test_ground.make(agent, Advantage(), ("encoder", "heads"), epochs=1, minibatches=1)
-        return Phase(ground.optimizers, partial(ground.run, test_ground.with_advantages(agent)))
-    dream = test_dream.make(agent, repeats=1, minibatches=1)
-    return Phase(dream.optimizers, lambda progress: test_dream.run(dream, agent, progress=progress))
+        ground = ground_phase.make(agent, Advantage(), ("encoder", "heads"), epochs=1, minibatches=1)
+        return Phase(ground.optimizers, partial(ground.run, ground_phase.with_advantages(agent)))
+    dream = dream_phase.make(agent, repeats=1, minibatches=1)
+    return Phase(dream.optimizers, lambda progress: dream_phase.run(dream, agent, progress=progress))
 
 
 def test_a_phase_has_the_rate_of_its_progress(phase: Phase) -> None:

@@ -9,34 +9,12 @@ import torch
 from torch import Tensor
 
 from dreamspi.catalogue import options
-from dreamspi.config import compose
 from dreamspi.training import Training
 from planners.certificates.gathering import gather
+from tests.planners.training import started, states
 from world_models.precision import Mixed
 
-TINY = [
-    "num_envs=8",
-    "num_steps=4",
-    "total_steps=320",
-    "planner.hidden=16",
-    "planner.ground.segment=4",
-    "planner.ground.minibatches=2",
-    "planner.ground.epochs=1",
-]
-DREAM = ["planner.dream.horizon=2", "planner.dream.minibatches=2"]
-MODELS = options("world_model")
 TARGETS = ("Gradient", "StopGradient", "Slow")
-
-
-def started(*words: str) -> Training:
-    dreams = any(word in ("planner=dreamspi", "planner=hybrid") for word in words)
-    training = Training(compose([*TINY, *(DREAM if dreams else []), *words]))
-    training.start()
-    return training
-
-
-def states(training: Training) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in training.planner.agent.state_dict().items()}
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
@@ -59,7 +37,7 @@ def watch(phase: Any, training: Training, monkeypatch: pytest.MonkeyPatch) -> se
 
 
 @pytest.mark.parametrize("planner", ["dreamspi", "hybrid"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", options("world_model"))
 def test_a_dream_moves_the_heads_alone(planner: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     training = started(f"planner={planner}", f"world_model={model}")
     ground = watch(training.planner.ground, training, monkeypatch)

@@ -13,7 +13,8 @@ from planners.ground import GroundLoss
 from planners.rehearsal import Rehearsal, Reservoir
 from planners.utility import Advantage, Unified
 from planners.value_scale import Reward
-from tests.planners.test_ground import CLIP, make, moved, snapshot, with_advantages
+from tests.planners.ground_phase import CLIP, make, with_advantages
+from tests.planners.roles import moved, snapshot
 
 
 def numbered(first: int, count: int) -> TensorDict:

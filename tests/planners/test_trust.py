@@ -11,8 +11,8 @@ from torch import Tensor
 from planners.agent import Agent
 from planners.dream import Behavior
 from planners.trust import DECAY, Calibrated, Full, Trust
+from tests.planners.dream_phase import Doubtful, lived, make, starts
 from tests.planners.linear_model import LinearModel
-from tests.planners.test_dream import Doubtful, lived, make, starts
 from world_models.contract import ImaginedStep
 from world_models.distributions import Point
 

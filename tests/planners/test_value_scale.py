@@ -11,7 +11,7 @@ from planners.agent import Agent
 from planners.ground import GroundLoss
 from planners.utility import Advantage
 from planners.value_scale import ReturnDeviation, Reward
-from tests.planners.test_ground import CLIP, with_advantages
+from tests.planners.ground_phase import CLIP, with_advantages
 
 
 def test_the_variance_is_that_of_all_targets_so_far() -> None:

@@ -7,10 +7,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from dreamspi.config import compose
-from dreamspi.training import Training
 from planners.veto import real_gain
-from tests.planners.test_planner import DREAM, TINY
+from tests.planners.training import started
 
 
 def experience(behavior: Tensor, pay: Tensor, count: int) -> TensorDict:
@@ -40,8 +38,7 @@ def test_the_gain_is_what_a_bandit_really_gains() -> None:
 def test_the_veto_takes_the_policy_back(heads: str, gain: float, veto: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["planner=dreamspi", f"planner.dream.veto={veto}", f"planner.heads._target_=planners.heads.{heads}"]
     words.append("planner.dream.trust._target_=planners.trust.Full")  # else nothing may be left to take back
-    training = Training(compose([*TINY, *DREAM, *words]))
-    training.start()
+    training = started(*words)
     planner = training.planner
 
     def said(batch: TensorDictBase, before: Tensor, after: Tensor) -> float:

@@ -14,7 +14,8 @@ from dreamspi.cli import main
 from dreamspi.collection import Collection
 from dreamspi.errors import UserError
 from dreamspi.training import Training
-from tests.runner.support import configured, resume, rows, tiny
+from tests.runner.support import configured, resume, rows
+from tests.support import tiny
 
 SMALL = ["world_model=rssm", "world_model.deterministic=16", "world_model.hidden=32", "env.max_steps=5"]
 

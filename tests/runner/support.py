@@ -21,6 +21,7 @@ from dreamspi.checkpoints import CheckpointStore, load
 from dreamspi.config import compose
 from dreamspi.metrics_file import read_table
 from dreamspi.train import train
+from tests.support import tiny
 
 ROOT = Path(__file__).parents[2]
 #: How a subprocess is started as a user would.
@@ -28,52 +29,6 @@ COMMAND = [sys.executable, "-m", "dreamspi"]
 
 #: A recurrent model that is built in no time.
 RSSM = ("world_model=rssm", "world_model.deterministic=16", "world_model.hidden=32")
-
-_RUN = {
-    "world_model": "deterministic",
-    "logger": "none",
-    "seed": "0",
-    "num_envs": "8",
-    "num_steps": "4",
-    "gamma": "0.99",
-    "threads": "1",
-    "log_every": "2",
-    "planner.C": "1.1",
-    "planner.hidden": "16",
-    "planner.ground.segment": "4",
-    "planner.ground.epochs": "1",
-    "planner.ground.minibatches": "2",
-}
-_DREAM = {
-    "planner.dream.horizon": "2",
-    "planner.dream.repeats": "1",
-    "planner.dream.epochs": "1",
-    "planner.dream.minibatches": "2",
-}
-
-
-@cache
-def dreams(planner: str) -> bool:
-    """Whether a planner has a dream phase."""
-    return compose([f"planner={planner}"]).planner.dream is not None
-
-
-def tiny(*words: str, iterations: int = 2, checkpoint: int = 1000, barrier: int = 1000) -> list[str]:
-    """The words of a tiny run; ``words`` add to them or replace them.
-
-    Args:
-        words: further ``key=value`` words.
-        iterations: batches in all.
-        checkpoint: batches between two checkpoints.
-        barrier: batches between two barriers.
-    """
-    given = dict(word.split("=", 1) for word in words)
-    given = {"env": "maze", "planner": "ppo"} | given
-    keys = _RUN | (_DREAM if dreams(given["planner"]) else {}) | given
-    batch = int(keys["num_envs"]) * int(keys["num_steps"])
-    paces = {"total_steps": iterations, "checkpoint.every": checkpoint, "checkpoint.barrier": barrier}
-    keys = {key: str(batches * batch) for key, batches in paces.items()} | keys
-    return [f"{key}={value}" for key, value in keys.items()]
 
 
 @cache

@@ -15,7 +15,8 @@ from dreamspi.building import refuse_nulls
 from dreamspi.catalogue import options
 from dreamspi.errors import UserError
 from dreamspi.training import Training
-from tests.runner.support import configured, dreams
+from tests.runner.support import configured
+from tests.support import dreams
 
 
 @pytest.mark.parametrize("world_model", options("world_model"))

@@ -8,7 +8,7 @@ from dreamspi.certificate_table import BOUNDS, told
 from planners.certificates.assumptions import ALL
 from planners.certificates.certificate import certify
 from planners.certificates.evidence import Evidence
-from tests.planners.certificates.test_certificate import END, EVIDENCE
+from tests.planners.certificates.evidence import END, EVIDENCE
 
 FACTS = {"env": "maze", "world_model": "deterministic", "planner": "dreamspi", "seed": 0}
 FACTS |= {"checkpoint": "x", "env_steps": 10, "progress": 0.5, "dreams": True}

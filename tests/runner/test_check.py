@@ -10,7 +10,7 @@ import pytest
 
 from dreamspi.check import check
 from dreamspi.cli import main
-from tests.runner.test_wrong_input import refused
+from tests.support import refused
 from world_models.checks import CHECKS, ONCE, Check
 from world_models.checks.shapes import devices, probabilities, shapes
 

@@ -15,7 +15,8 @@ from dreamspi.cli import main
 from dreamspi.collection import Collection
 from planners.dream import DreamLoss
 from planners.ground import GroundLoss
-from tests.runner.support import rows, states, tiny
+from tests.runner.support import rows, states
+from tests.support import tiny
 
 PACES = {"iterations": 8, "checkpoint": 2}
 

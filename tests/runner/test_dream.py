@@ -25,8 +25,8 @@ from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
 from planners.agent import Agent
 from tests.planners.drift import Drift
+from tests.runner.countdown import Countdown
 from tests.runner.support import trained
-from tests.runner.test_evaluate import Countdown
 from world_models.base import event
 from world_models.recurrent import RecurrentModel
 

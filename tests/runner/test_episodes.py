@@ -10,7 +10,7 @@ import torch
 
 from dreamspi.episodes import play_episodes, play_on
 from dreamspi.errors import UserError
-from tests.runner.test_evaluate import Countdown, always
+from tests.runner.countdown import Countdown, always
 
 
 def test_whole_episodes_and_no_favour_to_short_ones() -> None:

@@ -13,52 +13,19 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.checkpoint import Checkpoint
-from torchrl.data import Unbounded
 
 from dreamspi.agents import load_agent
 from dreamspi.cli import main
-from dreamspi.envs.base import Step, VectorEnv
+from dreamspi.envs.base import Step
 from dreamspi.errors import UserError
 from dreamspi.evaluate import FPS, Film, iqm, play, statistics
 from dreamspi.train import train
 from planners.agent import Agent
 from tests.planners.linear_model import LinearModel
+from tests.runner.countdown import Countdown, always
 from tests.runner.support import configured, rewritten
-
-
-class Countdown(VectorEnv):
-    """Copy i's games last ``lengths[i]`` steps and pay 1 for action 1; its picture is the step."""
-
-    def __init__(self, lengths: list[int]) -> None:
-        super().__init__(len(lengths), Unbounded((3,)), 3)
-        self.lengths = torch.tensor(lengths)
-        self.clock = torch.zeros_like(self.lengths)
-
-    def _begin(self, seed: int) -> Tensor:
-        return self._restart(torch.ones_like(self.clock, dtype=torch.bool))
-
-    def _restart(self, mask: Tensor) -> Tensor:
-        self.clock = self.clock.masked_fill(mask, 0)
-        return torch.ones(self.num_envs, 3)
-
-    def _advance(self, action: Tensor) -> Step:
-        self.clock = self.clock + 1
-        over = self.clock >= self.lengths
-        reward = (action == 1).float()
-        return Step(torch.ones(self.num_envs, 3), reward, reward, over, torch.zeros_like(over), over)
-
-    def render(self) -> np.ndarray:
-        return np.full((16, 16, 3), int(self.clock[0]), dtype=np.uint8)
-
-
-def always(action: int) -> Any:
-    def policy(state: TensorDictBase) -> TensorDictBase:
-        return state.set("action", torch.full(state.shape, action))
-
-    return SimpleNamespace(policy=policy, device=torch.device("cpu"), memory_spec=None)
 
 
 def test_each_copy_plays_a_share_that_is_fixed_in_advance() -> None:

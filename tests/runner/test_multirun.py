@@ -10,14 +10,14 @@ import pytest
 
 from dreamspi.cli import main
 from dreamspi.collection import Collection
-from tests.runner.support import fill_disk, tiny
+from tests.runner.support import fill_disk
+from tests.support import tiny
 
 
 def multirun(*words: str) -> tuple[int, list[Path]]:
     """The exit code and the run directories of a multi-run in ``sweep``."""
     keys = {word.partition("=")[0] for word in words}
-    base = [word for word in tiny() if word.partition("=")[0] not in keys]
-    code = main(["train", "-m", *base, *words, "hydra.sweep.dir=sweep"])
+    code = main(["train", "-m", *tiny(without=keys), *words, "hydra.sweep.dir=sweep"])
     return code, sorted(path for path in Path("sweep").glob("*") if path.is_dir())
 
 

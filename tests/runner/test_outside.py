@@ -14,8 +14,8 @@ from dreamspi.agents import load_agent
 from dreamspi.cli import main
 from dreamspi.config import compose
 from dreamspi.listing import listing
-from tests.runner.support import rows, tiny, trained
-from tests.support import refused
+from tests.runner.support import rows, trained
+from tests.support import refused, tiny
 
 FILES = {
     "model.py": """
@@ -204,7 +204,6 @@ def test_classes_train_side_by_side(install: Install, capsys: pytest.CaptureFixt
 )
 def test_wrong_classes(words: str, parts: list[str], install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     keys = {word.partition("=")[0] for word in words.split()}
-    base = [w for w in tiny(iterations=1) if w.partition("=")[0] not in keys | {"world_model"}]
-    message = refused(["train", *base, *words.split()], capsys)
+    message = refused(["train", *tiny(without=keys | {"world_model"}, iterations=1), *words.split()], capsys)
     for part in parts:
         assert part in message

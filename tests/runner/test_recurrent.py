@@ -10,7 +10,8 @@ from tensordict import TensorDictBase
 
 from dreamspi.cli import main
 from dreamspi.training import Training
-from tests.runner.support import RSSM, configured, dreams, tiny
+from tests.runner.support import RSSM, configured
+from tests.support import dreams, tiny
 
 SMALL = [*RSSM, "env.max_steps=5"]
 

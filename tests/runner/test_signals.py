@@ -25,9 +25,9 @@ from tests.runner.support import (
     last_states,
     resume,
     rows,
-    tiny,
     trained,
 )
+from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dreamspi.cli import main
-from tests.runner.support import tiny, trained
-from tests.support import refused
+from tests.runner.support import trained
+from tests.support import refused, tiny
 
 
 @pytest.mark.parametrize(

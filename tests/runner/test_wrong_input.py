@@ -13,14 +13,14 @@ import pytest
 from dreamspi.catalogue import options
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.cli import main
-from tests.runner.support import PARTS, assert_same_run, files_of, fill_disk, tiny, trained
-from tests.support import refused
+from tests.runner.support import PARTS, assert_same_run, files_of, fill_disk, trained
+from tests.support import refused, tiny
 
 
 def train_words(*words: str) -> list[str]:
     """A tiny run in ``run``, with these words in the place of its own or after them."""
     keys = {word.partition("=")[0] for word in words}
-    return ["train", *(w for w in [*tiny(), "run_dir=run"] if w.partition("=")[0] not in keys), *words]
+    return ["train", *tiny("run_dir=run", without=keys), *words]
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dreamspi.metrics_file import read_table
 from dreamspi.studies.store import Study
-from tests.runner.support import tiny
+from tests.support import tiny
 
 
 def words(*more: str, iterations: int = 4, checkpoint: int = 1) -> list[str]:
     """The words of a study in ``studies/x`` whose trainings are tiny; ``more`` add to them or replace them."""
     given = {word.partition("=")[0] for word in more}
-    base = [word for word in tiny(iterations=iterations, checkpoint=checkpoint) if not word.startswith("seed=")]
-    base = [*base, "name=x", "seeds=2"]
-    return [*(word for word in base if word.partition("=")[0] not in given), *more]
+    paces = {"iterations": iterations, "checkpoint": checkpoint}
+    return [*tiny("name=x", "seeds=2", without={"seed", *given}, **paces), *more]
 
 
 def records(study: Study) -> dict[str, list[dict[str, str]]]:
