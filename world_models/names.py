@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class Unsuited(ValueError):
@@ -26,8 +27,13 @@ def no_such(what: str, key: str, value: object, allowed: Iterable[str], more: st
     return ValueError(f"{key}={value}: no such {what}.{hint} Allowed: {', '.join(allowed)}{more and f' ({more})'}.")
 
 
-def at_least(key: str, value: int | Sequence[int], low: int) -> None:
-    """Raises ``ValueError`` for a number below ``low``, a list that has one, and an empty list."""
-    numbers, words = ([value], "must be") if isinstance(value, int) else (list(value), "one number or more, each")
+def at_least(key: str, value: Any, low: int) -> None:
+    """Raises ``ValueError`` for what is neither a whole number nor a list of them, for a number below ``low``, a list
+    that has one, and an empty list."""
+    numbers, words = [value], "must be"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        numbers, words = list(value), "one number or more, each"
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise ValueError(f"{key}={value}: {words} a whole number of at least {low}.")
     if not numbers or min(numbers) < low:
         raise ValueError(f"{key}={value}: {words} at least {low}.")

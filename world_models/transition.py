@@ -27,6 +27,8 @@ from world_models.names import at_least
 from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
+#: Width of a plain network's two hidden layers, and on feature maps, where each cell pays for it.
+WIDTH, MAP_WIDTH = 128, 64
 MIN_SCALE = 1e-3
 INITIAL_SCALE = 0.1
 _RAW_INITIAL_SCALE = math.log(math.expm1(INITIAL_SCALE))  # softplus of it is INITIAL_SCALE
@@ -158,7 +160,8 @@ class PlainNetwork(Network):
     """Unrestricted: dense with SiLU on flat latents, 2x2 convolutions on feature maps, then linear outputs.
 
     Args:
-        hidden: width of the hidden layers, one number (two layers of it) or one number per layer.
+        hidden: width of the hidden layers, one number (two layers of it) or one number per layer; ``None`` for 128, on
+            feature maps 64.
         residual: the locations are changes of ``z``: what does not move need not be learnt. Not for logits.
     """
 
@@ -168,14 +171,16 @@ class PlainNetwork(Network):
         num_actions: int,
         components: int = 1,
         with_scale: bool = False,
-        hidden: int | Sequence[int] = 128,
+        hidden: int | Sequence[int] | None = None,
         residual: bool = True,
     ) -> None:
         super().__init__(latent_shape, components, with_scale)
+        maps = _is_map(latent_shape)
+        if hidden is None:
+            hidden = MAP_WIDTH if maps else WIDTH
         at_least("world_model.network.hidden", hidden, 1)
         self.residual = residual
         widths = [hidden, hidden] if isinstance(hidden, int) else list(hidden)
-        maps = _is_map(latent_shape)
         features = latent_shape[0] if maps else math.prod(latent_shape)
         sizes = enumerate(zip([features, *widths[:-1]], widths, strict=True))
         layers = [_Conv2x2(n, m, before=i % 2 == 1) if maps else nn.Linear(n, m) for i, (n, m) in sizes]

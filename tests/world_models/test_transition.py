@@ -103,6 +103,10 @@ def test_learned_shares_can_stand_still_where_halves_cannot():
         (PlainNetwork, 0, "=0: must be at least 1"),
         (PlainNetwork, [], r"=\[\]: one number or more, each at least 1"),
         (PlainNetwork, [8, 0], r"=\[8, 0\]: one number or more, each at least 1"),
+        (PlainNetwork, "wide", "=wide: must be a whole number of at least 1"),
+        (PlainNetwork, 1.5, "=1.5: must be a whole number of at least 1"),
+        (PlainNetwork, True, "=True: must be a whole number of at least 1"),
+        (PlainNetwork, [8, "a"], r"=\[8, 'a'\]: one number or more, each a whole number of at least 1"),
         (LipschitzNetwork, 0, "=0: must be at least 2"),
         (PaperLipschitzNetwork, -2, "=-2: must be at least 2"),
     ],
@@ -110,6 +114,12 @@ def test_learned_shares_can_stand_still_where_halves_cannot():
 def test_widths_that_are_none_are_refused(network, hidden, told):
     with pytest.raises(ValueError, match=r"world_model\.network\.hidden" + told):
         network((6,), 3, hidden=hidden)
+
+
+@pytest.mark.parametrize(("shape", "width"), [((6,), 128), ((8, 3, 3), 64)])
+def test_the_default_width_is_half_on_feature_maps(shape, width):
+    layers = PlainNetwork(shape, 3).trunk.layers
+    assert [layer.weight.shape[:2] for layer in layers] == [(width, shape[0]), (width, width)]
 
 
 def test_odd_width_is_refused():
