@@ -1,4 +1,4 @@
-"""Speed is not bought with precision."""
+"""Speed is not bought with precision, nor lost to numbers that are as good as zero."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ def test_products_stay_in_single_precision() -> None:
         prepare(None)  # the next of several trainings
         assert torch.get_num_threads() == before
         assert not torch.backends.cudnn.allow_tf32
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_numbers_below_the_smallest_normal_are_zero_in_every_thread() -> None:
+    program = """if True:
+        import torch
+        from dreamspi.machine import prepare
+        prepare(2)
+        tiny = torch.full((1 << 20,), 2e-38)  # enough that both threads have a share
+        assert tiny.all()
+        assert not (tiny * 0.5).any()
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
