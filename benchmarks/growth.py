@@ -23,7 +23,7 @@ from dreamspi.building import make_env
 from dreamspi.config import compose
 from dreamspi.errors import UserError
 from dreamspi.machine import prepare
-from world_models.encoders import ENCODERS, suggest_encoder
+from world_models.encoders import ENCODERS, SUGGESTIONS
 
 FACTORS = (1, 2, 4)
 #: The argument of an encoder that is the size of its latent; the feature map of ``nature_cnn`` has none.
@@ -33,9 +33,9 @@ LATENT = {"dense_cnn": "latent", "small_cnn": "width", "mlp": "latent"}
 def latent(config: DictConfig) -> tuple[int, str]:
     """See ``AXES``. Raises UserError for an encoder whose latents have no size of their own."""
     name = config.world_model.get("encoder")
-    if name == "auto":
+    if isinstance(name, str) and name in SUGGESTIONS:
         env = make_env(config, num_envs=1, training=True)
-        name = suggest_encoder(env.observation_spec["observation"][0])
+        name = SUGGESTIONS[name](env.observation_spec["observation"][0])
         env.close()
     if name not in LATENT:
         raise UserError(f"axes=latent: needs world_model.encoder={' or '.join(LATENT)}, here it is {name}.")

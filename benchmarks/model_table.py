@@ -39,8 +39,8 @@ DEFAULTS = {
     "steps": "",
     "directory": "runs/world_models",
 }
-#: Whole games that a model is judged on; twenty of Atari's do not fit in memory.
-EPISODES = {"maze": 20, "minatar": 20, "atari": 5, "gym": 20}
+#: Whole games that a model is judged on, and of Atari's, twenty of which do not fit in memory.
+EPISODES, ATARI_EPISODES = 20, 5
 COLUMNS = (
     "latent error, 1 step",
     "8 steps",
@@ -137,7 +137,7 @@ def report(study: Study) -> None:
 
 
 def _steps(study: Study, env: str) -> int:
-    return study.steps or STEPS[_family(env)]
+    return study.steps or STEPS[env.partition("/")[0]]
 
 
 def _cost(rows: dict[Cell, list[float]], study: Study, model: str) -> float:
@@ -155,18 +155,14 @@ def row_of(study: Study, cell: Cell) -> list[float]:
         words += [f"run_dir={run}", f"total_steps={_steps(study, cell.env)}", "logger=none", *study.overrides]
         dreamspi("train", *([f"resume={run}"] if run.exists() else words), account=seconds)
     if not (run / "dream.json").exists():
-        dreamspi("dream", f"run={run}", f"episodes={EPISODES[_family(cell.env)]}", f"seed={cell.seed}")
+        episodes = ATARI_EPISODES if cell.env.startswith("atari") else EPISODES
+        dreamspi("dream", f"run={run}", f"episodes={episodes}", f"seed={cell.seed}")
     found, summary = (json.loads((run / name).read_text()) for name in ("dream.json", "summary.json"))
     quality = found["sampled"]
     errors = [quality["latent_error_relative"][0], quality["latent_error_relative"][-1], quality["reward_error"][-1]]
     errors += [quality["reward_error_on_largest"][-1], quality["termination"]["error"]]
     numbers = [*errors, json.loads(seconds.read_text()), summary["return_last"]]
     return [float("nan") if number is None else number for number in numbers]
-
-
-def _family(env: str) -> str:
-    """Of an environment, ``atari`` of ``atari/Pong``."""
-    return env.partition("/")[0]
 
 
 def _name(study: Study, cell: Cell) -> str:

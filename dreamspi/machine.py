@@ -14,7 +14,7 @@ _THREADS = torch.get_num_threads()
 
 
 def prepare(threads: int | None) -> None:
-    """Called once, before anything is computed.
+    """Called once, before torch computes anything: threads that it has begun keep their arithmetic.
 
     Args:
         threads: threads that torch may use; ``None`` for torch's own choice, whatever was set before.
@@ -29,9 +29,9 @@ def prepare(threads: int | None) -> None:
 def _without_subnormals() -> None:
     """Takes numbers below the smallest normal one, 1.2e-38 in single precision, for zero.
 
-    The gradient of a reward or termination head that is sure of itself is full of them, and the processor takes many
-    times longer for each: on Atari, where rewards are rare, `dreamspi` took twice its time. The setting is this thread's
-    and that of the threads that it begins, so it comes before any work is shared out.
+    The gradients of a model whose heads are sure of themselves are full of them, and some processors take many times
+    longer for each: on Atari, where rewards are rare, `dreamspi` took twice its time. The setting is this thread's and
+    that of the threads that it begins, so it comes before any work is shared out.
     """
     torch.set_flush_denormal(True)
 

@@ -161,7 +161,7 @@ def unknown_key(key: str, known: Iterable[str]) -> UserError:
 
 
 def check_type(key: str, value: Any, default: Any) -> None:
-    """The type of the default is the type of the key; a text or null default takes any scalar."""
+    """The type of the default is the type of the key; a text or null default takes any scalar, a part's null a list."""
     if isinstance(value, str) and "${" in value:
         return  # an interpolation: known only when it is resolved
     if value is None and "." in key:
@@ -180,6 +180,8 @@ def check_type(key: str, value: Any, default: Any) -> None:
     elif isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             expected = "a number"
+    elif default is None and isinstance(value, list) and "." in key:
+        return  # whether it may be a list is its constructor's to say
     elif isinstance(default, str | None) and isinstance(value, list | dict):
         expected = "a word"
     if isinstance(value, dict) and isinstance(default, int | float):

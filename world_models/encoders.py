@@ -51,7 +51,7 @@ class Encoder(Mixed):
     """
 
     latent_shape: tuple[int, ...]
-    body: nn.Sequential
+    body: nn.Module
     needs = "an observation"
 
     def __init__(self, observation_spec: TensorSpec) -> None:
@@ -130,7 +130,7 @@ class DenseCNN(NatureCNN):
     def __init__(self, observation_spec: TensorSpec, latent: int = 128) -> None:
         super().__init__(observation_spec)
         self.body = nn.Sequential(
-            *self.body,
+            self.body,
             nn.Flatten(),
             _orthogonal(nn.Linear(math.prod(self.latent_shape), latent), gain=1.0),
             nn.LayerNorm(latent, elementwise_affine=False),
@@ -235,6 +235,13 @@ def suggest_encoder(spec: TensorSpec) -> str | None:
     return next((name for name in best_first if ENCODERS[name].takes(shape)), None)
 
 
+def suggest_feature_map(spec: TensorSpec) -> str | None:
+    """The paper's encoder, the Nature CNN, where a picture is large enough for it; what suits where not."""
+    return "nature_cnn" if NatureCNN.takes(spec.shape) else suggest_encoder(spec)
+
+
+#: Names that let the observation decide.
+SUGGESTIONS = {"auto": suggest_encoder, "feature_map": suggest_feature_map}
 #: An encoder's name, or what builds one from the spec of an observation: a class, in YAML a ``_partial_`` of it.
 Choice = str | Callable[[TensorSpec], Encoder]
 
@@ -243,8 +250,8 @@ def build_encoder(name: Choice, observation_spec: TensorSpec) -> Encoder:
     """Builds an encoder.
 
     Args:
-        name: ``nature_cnn``, ``dense_cnn``, ``small_cnn``, ``mlp``, or ``auto``, which lets the observation decide; or
-            what builds it.
+        name: ``nature_cnn``, ``dense_cnn``, ``small_cnn``, ``mlp``; ``auto`` or ``feature_map``, which let the
+            observation decide; or what builds it.
         observation_spec: spec of one observation, without batch dimensions.
 
     Raises:
@@ -253,13 +260,13 @@ def build_encoder(name: Choice, observation_spec: TensorSpec) -> Encoder:
     """
     if callable(name):
         return _tried(name(observation_spec), observation_spec)
-    allowed = ("auto", *ENCODERS)
+    allowed = (*SUGGESTIONS, *ENCODERS)
     shape = tuple(observation_spec.shape)
     if name not in allowed:
         shown = f"the observation has shape {list(shape)}"
         raise no_such("encoder", "world_model.encoder", name, allowed, shown)
     suited = suggest_encoder(observation_spec)
-    chosen = suited if name == "auto" else name
+    chosen = SUGGESTIONS[name](observation_spec) if name in SUGGESTIONS else name
     if chosen is None or not ENCODERS[chosen].takes(shape):
         needs = ", ".join(f"{each} needs {ENCODERS[each].needs}" for each in (ENCODERS if chosen is None else [chosen]))
         raise Unsuited(
@@ -268,11 +275,6 @@ def build_encoder(name: Choice, observation_spec: TensorSpec) -> Encoder:
             f"Allowed: {', '.join(allowed)}."
         )
     return ENCODERS[chosen](observation_spec)
-
-
-def feature_map(observation_spec: TensorSpec) -> Encoder:
-    """The paper's encoder, the Nature CNN, where a picture is large enough for it; what suits where not."""
-    return build_encoder("nature_cnn" if NatureCNN.takes(observation_spec.shape) else "auto", observation_spec)
 
 
 def _tried(encoder: Encoder, observation_spec: TensorSpec) -> Encoder:

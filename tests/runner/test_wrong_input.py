@@ -118,6 +118,10 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("planner.gamma=1.5", ["gamma=1.5: from 0 to 1"]),
         ("planner.hidden=-1", ["planner.hidden=-1: at least 1"]),
         ("world_model.network.hidden=-1", ["world_model.network.hidden=-1: must be at least 1"]),
+        (
+            "world_model.network.hidden=[8,0]",
+            ["hidden=[8, 0]: one number or more, each at least 1"],
+        ),
         ("world_model.network.hidden=wide", ["world_model.network.hidden=wide: must be a whole number of at least 1"]),
         ("device=gpu", ["device=gpu: must be cpu, cuda or cuda:<index>"]),
         ("device=cuda:99", ["device=cuda:99: torch finds no such device here. Allowed: cpu"]),

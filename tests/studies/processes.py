@@ -18,7 +18,7 @@ from tests.support import tiny
 
 ROOT = Path(__file__).parents[2]
 #: Trainings of some seconds, with a checkpoint every few hundred steps; a study has its own word for seeds.
-CELLS = tiny(without=["seed"], iterations=256, checkpoint=16)
+CELLS = tiny(without=["seed"], iterations=320, checkpoint=16)
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -174,6 +174,14 @@ def test_every_preset_is_a_study_of_its_own_name(preset: str) -> None:
     assert request.design is not None and len(request.design.seeds) >= 3 and len(request.design.arms) >= 3
 
 
+@pytest.mark.parametrize("preset", options("study"))
+def test_every_arm_of_a_preset_can_be_composed(preset: str) -> None:
+    design = read([f"study={preset}"]).design
+    assert design is not None
+    first = dict([next(iter(design.environments.items()))])  # the arms are the same in all of them
+    assert len(cells(design._replace(environments=first, seeds=(1,)))) == len(design.arms)
+
+
 def test_a_preset_can_be_changed() -> None:
     request = read(["study=quick", "name=mine", "seeds=[9]", "env=[maze]", "total_steps=4096"])
     assert request.path.name == "mine" and request.design is not None

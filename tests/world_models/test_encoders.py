@@ -11,7 +11,7 @@ from torchrl.data import Binary, Bounded, Categorical, OneHot, Unbounded
 
 from tests.world_models.support import observation_spec, observations
 from world_models.decoders import Decoder
-from world_models.encoders import ENCODERS, MLP, NatureCNN, build_encoder, feature_map, suggest_encoder
+from world_models.encoders import ENCODERS, MLP, NatureCNN, build_encoder, suggest_encoder
 from world_models.names import Unsuited
 
 
@@ -53,7 +53,7 @@ def test_pictures_are_divided_by_the_largest_value_of_their_spec():
     ("kind", "latent"), [("image", (64, 7, 7)), ("minatar", (128,)), ("cells", (64,)), ("flat", (64,))]
 )
 def test_the_papers_encoder_is_the_feature_map_wherever_one_fits(kind, latent):
-    assert build_encoder(feature_map, observation_spec(kind)).latent_shape == latent
+    assert build_encoder("feature_map", observation_spec(kind)).latent_shape == latent
 
 
 def test_dense_latents_cannot_shrink():
