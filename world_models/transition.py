@@ -27,8 +27,8 @@ from world_models.names import at_least
 from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
-#: Width of a plain network's two hidden layers, and on feature maps, where each cell pays for it.
-WIDTH, MAP_WIDTH = 128, 64
+#: Width of two hidden layers, and where it is dear: on feature maps, each cell of which pays, and in Lipschitz layers.
+WIDTH, NARROW = 128, 64
 MIN_SCALE = 1e-3
 INITIAL_SCALE = 0.1
 _RAW_INITIAL_SCALE = math.log(math.expm1(INITIAL_SCALE))  # softplus of it is INITIAL_SCALE
@@ -177,7 +177,7 @@ class PlainNetwork(Network):
         super().__init__(latent_shape, components, with_scale)
         maps = _is_map(latent_shape)
         if hidden is None:
-            hidden = MAP_WIDTH if maps else WIDTH
+            hidden = NARROW if maps else WIDTH
         at_least("world_model.network.hidden", hidden, 1)
         self.residual = residual
         widths = [hidden, hidden] if isinstance(hidden, int) else list(hidden)
@@ -235,6 +235,9 @@ class LipschitzNetwork(Network):
 
     ``location = a z + b f(z)``, ``scale = |c g(z) + bias|`` with ``a + b + c = 1`` (learnt) and f, g
     1-Lipschitz, so ``location + scale * noise`` is 1-Lipschitz for any fixed noise in [-1, 1].
+
+    Args:
+        hidden: width of the two hidden layers, even; ``None`` for 64.
     """
 
     lipschitz = 1.0
@@ -248,9 +251,10 @@ class LipschitzNetwork(Network):
         num_actions: int,
         components: int = 1,
         with_scale: bool = False,
-        hidden: int = 64,
+        hidden: int | None = None,
     ) -> None:
         super().__init__(latent_shape, components, with_scale)
+        hidden = NARROW if hidden is None else hidden
         at_least("world_model.network.hidden", hidden, 2)
         if hidden % 2:
             raise ValueError(f"world_model.network.hidden={hidden}: GroupSort-2 needs an even width, e.g. 64.")

@@ -38,7 +38,8 @@ def unseeded(
 ) -> WorldModel:
     """The world model of ``configs/world_model/<name>.yaml``, as the command line would build it with more words."""
     composed = _composed(f"world_model={name}", *words)
-    tree = OmegaConf.create({"env": {"encoder": "auto"}, "world_model": composed.world_model})
+    # Of the two latents that a large picture may have, the map is the harder one for what comes after.
+    tree = OmegaConf.create({"env": {"encoder": "feature_map"}, "world_model": composed.world_model})
     OmegaConf.set_struct(tree, False)
     tree = OmegaConf.merge(tree, {"world_model": overrides})
     # A spec is a dataclass, which Hydra would take for configuration: hence the partial.
