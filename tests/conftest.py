@@ -12,6 +12,6 @@ pytest.register_assert_rewrite("tests.support")
 
 @pytest.fixture(autouse=True)
 def _subnormals() -> Iterator[None]:
-    """A training in this process took subnormal numbers for zero; Hypothesis refuses to draw floats where that is so."""
+    """A training in this process takes subnormal numbers for zero, and Hypothesis draws no floats where that is so."""
     yield
     torch.set_flush_denormal(False)

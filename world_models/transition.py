@@ -27,7 +27,7 @@ from world_models.names import at_least
 from world_models.precision import Mixed, widened
 from world_models.shapes import fold_batch
 
-#: Width of two hidden layers, and where it is dear: on feature maps, each cell of which pays, and in Lipschitz layers.
+#: Width of two hidden layers, and where it is dear: on feature maps, whose cells all pay, and in Lipschitz layers.
 WIDTH, NARROW = 128, 64
 MIN_SCALE = 1e-3
 INITIAL_SCALE = 0.1
