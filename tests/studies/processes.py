@@ -14,11 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from dreamspi.studies.store import State, Study
-from tests.support import tiny
 
 ROOT = Path(__file__).parents[2]
-#: Trainings of some seconds, with a checkpoint every few hundred steps; a study has its own word for seeds.
-CELLS = tiny(without=["seed"], iterations=320, checkpoint=16)
+#: Small trainings of some seconds, with a checkpoint every few hundred steps.
+CELLS = [
+    "env=maze",
+    "planner=ppo",
+    "total_steps=20480",
+    "num_envs=16",
+    "num_steps=4",
+    "checkpoint.every=1024",
+    "certify_every=1024",
+    "planner.hidden=16",
+    "planner.ground.segment=4",
+    "planner.ground.epochs=1",
+    "planner.ground.minibatches=1",
+    "logger=none",
+]
 
 
 def environment(**more: str) -> dict[str, str]:
