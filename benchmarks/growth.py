@@ -33,7 +33,7 @@ LATENT = {"dense_cnn": "latent", "small_cnn": "width", "mlp": "latent"}
 def latent(config: DictConfig) -> tuple[int, str]:
     """See ``AXES``. Raises UserError for an encoder whose latents have no size of their own."""
     name = config.world_model.get("encoder")
-    if isinstance(name, str) and name in SUGGESTIONS:
+    if name in SUGGESTIONS:
         env = make_env(config, num_envs=1, training=True)
         name = SUGGESTIONS[name](env.observation_spec["observation"][0])
         env.close()

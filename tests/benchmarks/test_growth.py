@@ -61,7 +61,15 @@ def test_the_power_by_hand(exponent):
     [
         (["axes=num_env"], "axes=num_env: no such name. Did you mean num_envs"),
         (["axes=horizon", "planner=ppo"], "axes=horizon: planner=ppo does not dream"),
-        (["axes=latent", "env=atari/Pong"], "dense_cnn or small_cnn or mlp, here it is nature_cnn"),
+        (
+            ["axes=latent", "env=atari/Pong"],
+            "needs world_model.encoder=dense_cnn or small_cnn or mlp, here it is nature_cnn",
+        ),
+        (
+            ["axes=latent", "world_model=rssm", "env=maze", "env.picture=84", "env.encoder=nature_cnn"],
+            "here it is nature_cnn",
+        ),
+        (["axes=latent", "world_model=mixture_paper", "env=maze", "env.picture=84"], "here it is nature_cnn"),
         (["axes=latent", "world_model.encoder={_target_: my.Encoder}"], "here it is {'_target_': 'my.Encoder'}"),
         (["repeats=none"], "repeats=none: must be a whole number"),
         (["num_env=3"], "num_env: no such key"),

@@ -120,7 +120,7 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("world_model.network.hidden=-1", ["world_model.network.hidden=-1: must be at least 1"]),
         (
             "world_model.network.hidden=[8,0]",
-            ["hidden=[8, 0]: one number or more, each at least 1"],
+            ["world_model.network.hidden=[8, 0]: one number or more, each at least 1"],
         ),
         ("world_model.network.hidden=wide", ["world_model.network.hidden=wide: must be a whole number of at least 1"]),
         ("device=gpu", ["device=gpu: must be cpu, cuda or cuda:<index>"]),
