@@ -25,6 +25,7 @@ from dreamspi.config import compose
 from dreamspi.envs.maze import cell_pictures
 from dreamspi.envs.maze_mdp import MazeMDP, build_maze
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
+from dreamspi.machine import prepare
 from world_models.contract import WorldModel
 
 COST = "world_model.cost._target_=world_models"
@@ -71,6 +72,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     try:
         seeds, updates, only = parse(words)
+        prepare(threads=None)
         print("| model, cost | likelier corridor (0.80) | other corridor (0.20) | another state | no state |")
         print("| --- | --- | --- | --- | --- |")
         for label, overrides in CONTENDERS.items():

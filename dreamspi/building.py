@@ -38,7 +38,7 @@ def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: A
     written = OmegaConf.to_container(config[key], resolve=True)
     assert isinstance(written, dict)
     section = {str(name): value for name, value in written.items() if name not in without}
-    refuse_nulls(key, section)
+    refuse_misfits(key, section)
     try:
         # A spec is a dataclass, which Hydra would take for configuration: it gets only what was written.
         return instantiate(section, _convert_="all", _partial_=True)(**more)
@@ -56,18 +56,28 @@ def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: A
         raise UserError(_message(error, f"{key}={config.choices.get(key, key)}")) from error
 
 
-def refuse_nulls(key: str, section: Mapping[str, Any]) -> None:
-    """Raises ``UserError`` for a null, somewhere in a section, where the class that it is for can't do without."""
+def refuse_misfits(key: str, section: Mapping[str, Any]) -> None:
+    """Raises ``UserError`` for a null, somewhere in a section, where the class that it is for can't do without, and
+    for a single value in the place of a part."""
     target = section.get("_target_")
     for name, value in section.items():
         if isinstance(value, dict):
-            refuse_nulls(f"{key}.{name}", value)
-        elif value is None and isinstance(target, str) and (needed := _needed(target, name)):
-            raise UserError(f"{key}.{name}=null: {target} can't do without it ({needed}).")
+            refuse_misfits(f"{key}.{name}", value)
+        elif isinstance(target, str):
+            kind = _annotation(target, name)
+            if value is None and kind and not _NULLABLE.search(kind):
+                raise UserError(f"{key}.{name}=null: {target} can't do without it ({kind}).")
+            if value is not None and _PART.match(kind):
+                null = ", or null" if _NULLABLE.search(kind) else ""
+                raise UserError(f"{key}.{name}={value}: is built by a class: write {key}.{name}._target_=...{null}.")
 
 
-def _needed(target: str, name: str) -> str:
-    """What an argument is annotated with, if that says that it can't be null; where that can't be told, nothing."""
+_NULLABLE, _PART = re.compile(r"\bNone|\bOptional\b|\bAny\b|\bobject\b"), re.compile(r"(Callable|Part)( \| None)?$")
+
+
+def _annotation(target: str, name: str) -> str:
+    """What an argument is annotated with, without what stands in brackets; nothing where that can't be told, or where
+    null is its default."""
     try:
         found = locate(target)
         kinds = found.__mro__ if isinstance(found, type) else ()
@@ -79,8 +89,7 @@ def _needed(target: str, name: str) -> str:
     if nearest is None or nearest.annotation is nearest.empty or nearest.default is None:
         return ""
     told = str(nearest.annotation)
-    union = told if "Optional[" in told or "Union[" in told else re.sub(r"\[.*\]", "", told)
-    return "" if re.search(r"\bNone|\bOptional\b|\bAny\b|\bobject\b", union) else told
+    return told if "Optional[" in told or "Union[" in told else re.sub(r"\[.*\]", "", told)
 
 
 def _message(error: BaseException, section: str) -> str:

@@ -19,6 +19,7 @@ from dreamspi.config import load as load_config
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
 from dreamspi.generators import seed_everything
+from dreamspi.machine import prepare
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.certificates.lipschitz import Given, Refuted
@@ -87,6 +88,7 @@ def parse_options(words: list[str]) -> Options:
 
 def certify(options: Options) -> int:
     """Plays, improves, certifies, prints, writes. Returns the exit code."""
+    prepare(threads=None)
     cfg = load_config(Path(options.run))
     if "certificate" not in cfg.planner:
         raise UserError(f"{options.run}: planner={cfg.choices.planner} has no certificate; nothing to certify.")

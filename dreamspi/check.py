@@ -13,6 +13,7 @@ from dreamspi.building import build, check_device, make_env, refusals
 from dreamspi.catalogue import options
 from dreamspi.config import compose
 from dreamspi.errors import EXIT_USER_ERROR, UserError
+from dreamspi.machine import prepare
 from dreamspi.overrides import name_classes, parse
 from world_models.checks import CHECKS, ONCE, Check, CheckFailed, Skipped, Subject, run, sentence
 from world_models.checks.observations import KINDS
@@ -63,6 +64,7 @@ def check(models: list[list[str]]) -> int:
     Raises:
         UserError: wrong input, or a model alone that refuses.
     """
+    prepare(threads=None)
     if len(models) == 1:
         with refusals():
             return _check_one(models[0])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import textwrap
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -186,9 +187,14 @@ def load(path: Path, components: Mapping[str, Any]) -> dict[str, Any]:
     except torch.OutOfMemoryError:
         raise
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: is of another agent, or another version of DreamSPI: {reason}") from error
+        raise UserError(f"{path}: is of another agent, or another version of DreamSPI: {_first(error)}") from error
     return dict(manifest["metadata"])
+
+
+def _first(error: Exception) -> str:
+    """What does not fit, the first of it: torch has a line for each tensor, under a headline."""
+    told = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return textwrap.shorten(" ".join(told[:2]), 300, placeholder=" ...")
 
 
 def verify(path: Path) -> None:

@@ -18,6 +18,7 @@ from dreamspi.certify import finite
 from dreamspi.episodes import play_episodes
 from dreamspi.errors import UserError
 from dreamspi.generators import seed_everything
+from dreamspi.machine import prepare
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.dream_quality import Agreement, Calibration, DreamQuality, agree, judge, typical_distance
@@ -85,6 +86,7 @@ def parse_options(words: list[str]) -> Options:
 
 def dream(options: Options) -> int:
     """Plays, dreams, compares, prints, writes. Returns the exit code."""
+    prepare(threads=None)
     run = Path(options.run)
     copies = min(options.num_envs, options.episodes)
     cfg, env, planner, path, step = load_agent(run, options.checkpoint, copies, training=True, device=options.device)

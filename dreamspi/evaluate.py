@@ -20,6 +20,7 @@ from dreamspi.envs.base import VectorEnv
 from dreamspi.envs.memory import carrying
 from dreamspi.errors import UserError
 from dreamspi.generators import seed_everything
+from dreamspi.machine import prepare
 from dreamspi.options import check_playing, read_options
 from dreamspi.run_directory import write_atomically
 from planners.planner import Planner
@@ -76,6 +77,7 @@ def parse_options(words: list[str]) -> Options:
 
 def evaluate(options: Options) -> int:
     """Plays, prints, writes. Returns the exit code."""
+    prepare(threads=None)
     copies = min(options.num_envs, options.episodes)
     cfg, env, planner, path, step = load_agent(options.run, options.checkpoint, copies, device=options.device)
     env.set_seed(options.seed)

@@ -141,8 +141,11 @@ class SoftMoE(nn.Module):
         logits = tokens @ self.slots.flatten(1)
         dispatch, combine = logits.softmax(-2), logits.softmax(-1)
         slots = (dispatch.mT @ tokens).unflatten(1, self.slots.shape[1:])  # [B, experts, slots, width]
-        hidden = F.gelu(slots @ self.inward + self.bias)
-        return combine @ (hidden @ self.outward).flatten(1, 2)
+        # Experts in front: each is one product with all its slots, where a broadcast one would copy weights B times.
+        by_expert = slots.transpose(0, 1).flatten(1, 2)
+        hidden = F.gelu(torch.baddbmm(self.bias, by_expert, self.inward))
+        outputs = (hidden @ self.outward).unflatten(1, (len(tokens), -1)).transpose(0, 1)
+        return combine @ outputs.flatten(1, 2)
 
 
 class SoftMoENetwork(TokenNetwork):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from dreamspi.building import refuse_nulls
+from dreamspi.building import refuse_misfits
 from dreamspi.catalogue import options
 from dreamspi.errors import UserError
 from dreamspi.training import Training
@@ -72,6 +73,25 @@ def test_a_null_is_refused_where_it_can_not_be_meant(target: str, name: str, ref
     section = {"part": {"_target_": target, name: None}}
     if refused:
         with pytest.raises(UserError, match=f"world_model.part.{name}=null: {target} can't do without it"):
-            refuse_nulls("world_model", section)
+            refuse_misfits("world_model", section)
     else:
-        refuse_nulls("world_model", section)
+        refuse_misfits("world_model", section)
+
+
+class Whole:
+    def __init__(
+        self, part: Callable[..., Old], other: Callable[..., Old] | None, word: Callable[..., Old] | str
+    ) -> None:
+        pass
+
+
+@pytest.mark.parametrize("value", [[1], 3, "abc", True])
+@pytest.mark.parametrize(("name", "told"), [("part", "=..."), ("other", "=..., or null"), ("word", None)])
+def test_a_single_value_is_refused_where_a_part_is_built(name: str, told: str | None, value: object) -> None:
+    section = {"_target_": "tests.runner.test_building.Whole", name: value}
+    if told is None:
+        refuse_misfits("planner", section)
+    else:
+        message = f"planner.{name}={value}: is built by a class: write planner.{name}._target_{told}."
+        with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+            refuse_misfits("planner", section)

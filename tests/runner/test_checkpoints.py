@@ -333,12 +333,8 @@ def test_a_good_one_gives_no_warning(store: CheckpointStore) -> None:
 # ------------------------------------------------------------------ of something else
 
 
-class Refusing(Component):
-    def load_state_dict(self, state: Any) -> None:
-        raise RuntimeError("size mismatch for actor.weight\nand much more")
-
-
-def test_a_sound_one_of_another_agent_is_told(store: CheckpointStore) -> None:
-    path = store.save(1, {"one": Component(1.0)}, {})
-    with pytest.raises(UserError, match=f"^{path}: is of another agent, or .*: size mismatch for actor.weight$"):
-        load(path, {"one": Refusing()})
+def test_a_sound_one_of_another_agent_is_told_with_the_first_tensor_that_does_not_fit(store: CheckpointStore) -> None:
+    path = store.save(1, {"one": torch.nn.Linear(2, 3)}, {})
+    told = r"Linear: size mismatch for weight: .*\[3, 2\].* current model is torch.Size\(\[4, 2\]\)\.$"
+    with pytest.raises(UserError, match=f"^{path}: is of another agent, or .*{told}"):
+        load(path, {"one": torch.nn.Linear(2, 4)})
