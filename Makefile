@@ -11,11 +11,12 @@ ARGS ?=
 train: $(VENV)/ready
 	$(BIN)/dreamspi train $(ARGS)
 
-## test: install, then lint, types, the house's import rule, and the fast tests
+## test: install, then lint, types, the house's import rule, and the fast tests: three at a time on two cores, as some
+## of them wait for processes, and these, in few files of long tests, not last
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-## slow: the real learning tests, about half an hour on two cores
+## slow: the real learning tests, and the longer ones of killed studies, about 35 minutes on two cores
 slow: $(VENV)/ready
 	$(BIN)/pytest -m slow
 

@@ -19,6 +19,7 @@ def on(cluster: Any) -> list[str]:
     return ["launcher=ray", f"launcher.address={cluster.address}"]
 
 
+@pytest.mark.slow
 def test_a_worker_and_then_a_machine_die(cluster: Any, tmp_path: Path) -> None:
     with command(tmp_path, *CELLS, "seeds=3", *on(cluster)) as process:
         cell = until(lambda: trains(tmp_path), process)[0]

@@ -15,6 +15,7 @@ from tests.studies.processes import CELLS, assert_whole, command, ended, states,
 TWO = [*CELLS, "seeds=2"]
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed(tmp_path: Path) -> None:
     """It is the one that watches a training; joblib then ends the others, and the study hands all of it out again."""
     with command(tmp_path, *TWO, "launcher.n_jobs=2") as process:
@@ -68,8 +69,9 @@ def test_the_command_is_killed(tmp_path: Path) -> None:
     ("launcher", "number", "code"),
     [
         (["launcher=local", "launcher.n_jobs=2"], signal.SIGINT, 130),
-        (["launcher=local", "launcher.n_jobs=1"], signal.SIGINT, 130),  # joblib then trains in the command itself
-        (["launcher=submitit_local"], signal.SIGTERM, 143),
+        # With one job joblib trains in the command itself.
+        pytest.param(["launcher=local", "launcher.n_jobs=1"], signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(["launcher=submitit_local"], signal.SIGTERM, 143, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_stops_it(launcher: list[str], number: int, code: int, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def wait_for_checkpoints(study: Path, count: int, timeout: float = 120) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_killed_twice_and_resumed_it_is_as_if_it_never_was(capsys: pytest.CaptureFixture[str]) -> None:
     whole = Path("whole/x")
     assert main(["study", *words(iterations=LONG), "root=whole"]) == 0
