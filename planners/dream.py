@@ -17,6 +17,7 @@ from torchrl.objectives import LossModule
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from planners.agent import Agent
+from planners.experience import take
 from planners.guards import Neighborhood
 from planners.heads import Heads, entropy, log_prob_of
 from planners.imagination import CHUNK, ENDS, imagine, summary
@@ -224,11 +225,12 @@ class Dream:
     def losses(self, dream: TensorDictBase, real: TensorDictBase | None) -> Iterator[TensorDictBase]:
         """Those of each minibatch in turn, as its update is reached. A pass goes through the dream ``[M, H]`` and the
         real returns beside it, ``[K]``."""
+        steps = dream.reshape(-1)
         beside = shuffled(0 if real is None else len(real), self.minibatches, self.epochs)
-        for indices, others in zip(shuffled(dream.numel(), self.minibatches, self.epochs), beside, strict=True):
-            losses = self.loss(dream[indices // self.horizon, indices % self.horizon])
+        for indices, others in zip(shuffled(len(steps), self.minibatches, self.epochs), beside, strict=True):
+            losses = self.loss(take(steps, indices))
             if real is not None:
-                losses.update(self.real_loss(real[others]))
+                losses.update(self.real_loss(take(real, others)))
             yield losses
 
     def compile(self) -> None:

@@ -48,6 +48,13 @@ def segments(batch: TensorDictBase, length: int) -> TensorDictBase:
     return batch.reshape(batch.numel() // length, length)
 
 
+def take(batch: TensorDictBase, indices: Tensor) -> TensorDictBase:
+    """``batch[indices]`` along the first dimension, entry by entry as whole blocks of memory: pictures of bytes are
+    copied several times faster than by indexing, which goes from number to number."""
+    size = (len(indices), *batch.shape[1:])
+    return batch.apply(lambda entry: entry.index_select(0, indices.to(entry.device)), batch_size=size)
+
+
 class Facts(NamedTuple):
     """Transitions ``[...]`` as the arguments of ``WorldModel.local_losses``, in their order."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchrl.objectives import LossModule
 
 from planners.agent import Agent
-from planners.experience import facts, segments
+from planners.experience import facts, segments, take
 from planners.guards import Neighborhood
 from planners.heads import entropy, log_prob_of
 from planners.neighborhood import divergence
@@ -197,7 +197,7 @@ class Ground:
             self.rehearsal.add(batch)
         with self.optimizers.training():
             for indices in shuffled(len(pieces), self.minibatches, self.epochs):
-                losses = self.loss(pieces[indices])
+                losses = self.loss(take(pieces, indices))
                 self.optimizers.step(losses)
                 mean.add(losses)
                 if not watch.step():

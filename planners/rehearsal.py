@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from planners.experience import Facts, facts
+from planners.experience import Facts, facts, take
 from planners.optimization import at_least_one
 from world_models.contract import WorldModel
 
@@ -62,7 +62,7 @@ class Reservoir:
     def sample(self, count: int) -> TensorDict:
         """``count`` transitions, drawn with replacement. At least one must have been seen."""
         assert self.kept is not None
-        return self.kept[torch.randint(len(self), (count,))]
+        return take(self.kept, torch.randint(len(self), (count,)))
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept, by name, and how many were seen."""
