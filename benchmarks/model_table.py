@@ -4,10 +4,10 @@
                                       [steps=<environment steps>] [directory=runs/world_models] [<override> ...]
 
 Each cell is an ordinary `dreamspi train planner=dreamspi` on one thread, and `dreamspi dream` on 20 whole games after
-it, in Atari, whose games are long, on 5. What is finished is kept, what was interrupted goes on. Prints a table in
-Markdown for each environment: means over the seeds, and in brackets the smallest and the largest. Cost is processor
-time, of training alone, over that of `deterministic` on the same environment; return is the mean of the last 100
-training games, raw.
+it, in Atari, whose games are long, on 5; its dreams are as short as the longest of them where that has not 8 steps.
+What is finished is kept, what was interrupted goes on. Prints a table in Markdown for each environment: means over the
+seeds, and in brackets the smallest and the largest. Cost is processor time, of training alone, over that of
+`deterministic` on the same environment; return is the mean of the last 100 training games, raw.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ really taken, and says how far the dreams are from what happened, at every step 
 
 keys:
   run=<run_dir>      The run whose world model is to dream.
-  horizon=8          Steps of a dream.
+  horizon=null       Steps of a dream; null for 8, or for as many as the longest episode has where that is less.
   episodes=100       Whole episodes to play.
   checkpoint=newest  newest, best (highest training return), or the path of a checkpoint.
   seed=0             Seeds games and dreams; not the training seed.
@@ -44,6 +44,8 @@ keys:
                      It is always written to <run_dir>/dream.json, and drawn in <run_dir>/dream.png.
 """
 
+#: Steps of a dream where nothing else is said.
+HORIZON = 8
 #: Dreams at most; more starts than that are drawn from.
 MOST_DREAMS = 4096
 #: Steps that are encoded at once.
@@ -54,7 +56,7 @@ class Options(NamedTuple):
     """What was typed after ``dreamspi dream``; the help says what each is."""
 
     run: str
-    horizon: int = 8
+    horizon: int | None = None
     episodes: int = 100
     checkpoint: str = "newest"
     seed: int = 0
@@ -80,7 +82,9 @@ def parse_options(words: list[str]) -> Options:
         UserError: an unknown key, a wrong type or range, or no ``run``.
     """
     options = read_options(words, Options, "which run's world model is to dream?")
-    check_playing(options, "horizon", "episodes", "num_envs")
+    check_playing(options, "episodes", "num_envs")
+    if options.horizon is not None and options.horizon < 1:
+        raise UserError(f"horizon={options.horizon}: must be at least 1, or null.")
     return options
 
 
@@ -94,16 +98,16 @@ def dream(options: Options) -> int:
         raise UserError(f"{run}: planner={cfg.choices.planner} learns no world model; there is nothing to dream with.")
     with refusals():
         if options.video:  # first: what can't be filmed is told before anything is played
-            dream_film.film(cfg, planner, options.horizon, options.seed, run / "dream.mp4")
+            dream_film.film(cfg, planner, options.horizon or HORIZON, options.seed, run / "dream.mp4")
         env.set_seed(options.seed)
         seed_everything(options.seed)
         episodes = play_episodes(planner, env, options.episodes)
         env.close()
-        check_horizon(options.horizon, episodes)
-        found = look(planner, episodes.unsqueeze(0), options.horizon)
+        horizon = fitting(options.horizon, episodes)
+        found = look(planner, episodes.unsqueeze(0), horizon)
     result = {key: cfg.choices[key] for key in ("env", "world_model", "planner")} | {"seed": cfg.seed}
     result |= {"checkpoint": str(path), "env_steps": step, "episodes": options.episodes}
-    result |= {"dream_seed": options.seed, "horizon": options.horizon, "gamma": cfg.gamma}
+    result |= {"dream_seed": options.seed, "horizon": horizon, "gamma": cfg.gamma}
     result |= {name: finite(asdict(getattr(found, name))) for name in ("sampled", "mean", "value")}
     result |= {"picture": str(run / "dream.png")} | ({"video": str(run / "dream.mp4")} if options.video else {})
     text = json.dumps(result, indent=2) + "\n"
@@ -115,12 +119,13 @@ def dream(options: Options) -> int:
     return 0
 
 
-def check_horizon(horizon: int, episodes: TensorDictBase) -> None:
-    """Raises unless at least one episode has as many steps as a dream."""
+def fitting(horizon: int | None, episodes: TensorDictBase) -> int:
+    """Steps of a dream, such that at least one episode has as many. Raises for a number that was asked for."""
     longest = int(episodes["step"].max()) + 1
-    if horizon > longest:
+    if horizon is not None and horizon > longest:
         count = int(episodes["episode"].max()) + 1
         raise UserError(f"horizon={horizon}: longer than every episode; the longest of {count} has {longest} steps.")
+    return horizon or min(HORIZON, longest)
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ class Heads(Mixed):
         batch = latent.shape[: latent.ndim - self.latent_dims]
         for_actor, for_critic = self.features(latent.reshape(-1, self.trunk.in_features))
         logits = self.actor(for_actor).log_softmax(-1)
-        return HeadsOutput(logits.reshape(*batch, -1), self.critic(for_critic).reshape(batch))
+        return HeadsOutput(logits.reshape(*batch, logits.shape[-1]), self.critic(for_critic).reshape(batch))
 
     def take_back(self, before: Heads) -> None:
         """Makes the policy that of ``before`` again, and the critic too, as they share a layer."""

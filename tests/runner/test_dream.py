@@ -121,6 +121,17 @@ def test_wrong_input(words: list[str], message: str) -> None:
         parse_options(words)
 
 
+@pytest.mark.parametrize(("most", "horizon"), [(3, 3), (40, 8)])
+def test_by_default_a_dream_is_no_longer_than_the_longest_episode(
+    most: int, horizon: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(tmp_path / "run", f"env.max_steps={most}", "planner=deepspi", checkpoint=1)
+    assert main(["dream", f"run={run}", "episodes=6", "num_envs=3"]) == 0
+    found = json.loads((run / "dream.json").read_text())
+    assert found["horizon"] == len(found["sampled"]["latent_error"]) == horizon
+    assert all(count > 0 for count in found["sampled"]["counted"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
