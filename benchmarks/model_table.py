@@ -41,6 +41,8 @@ DEFAULTS = {
 }
 #: Whole games that a model is judged on, and of Atari's, twenty of which do not fit in memory.
 EPISODES, ATARI_EPISODES = 20, 5
+#: Where the processor time of a training is kept, in its run directory.
+SECONDS = "seconds.json"
 COLUMNS = (
     "latent error, 1 step",
     "8 steps",
@@ -121,48 +123,67 @@ def parse(words: Sequence[str]) -> Study:
 
 
 def report(study: Study) -> None:
-    """Runs every cell and prints a table for each environment as soon as it is complete."""
+    """Runs every cell and prints a table for each environment as soon as it is complete, and beneath it what the models
+    said that refused their environment.
+
+    Raises:
+        UserError: all of them did.
+    """
     for env in study.envs:
         cells = [Cell(env, model, seed) for seed, model in product(range(study.seeds), study.models)]
         with ThreadPoolExecutor(study.jobs) as pool:
-            rows = dict(zip(cells, pool.map(lambda cell: row_of(study, cell), cells), strict=True))
+            found = dict(zip(cells, pool.map(lambda cell: row_of(study, cell), cells), strict=True))
+        rows = {cell: row for cell, row in found.items() if not isinstance(row, UserError)}
+        refusals = {cell.model: row for cell, row in found.items() if isinstance(row, UserError)}
+        if not rows:
+            raise next(iter(refusals.values()))
         print(f"\n### {env}, {_steps(study, env):,} steps\n\n| model | " + " | ".join(COLUMNS) + " |")
         print("| --- " * (len(COLUMNS) + 1) + "|")
-        base = _cost(rows, study, "deterministic")
+        base = _cost(rows)
         for model in study.models:
-            of_model = [rows[cell] for cell in cells if cell.model == model]
-            columns = list(zip(*(row[:-2] for row in of_model), strict=True))
-            columns += [[row[-2] / base for row in of_model], [row[-1] for row in of_model]]
-            print(f"| `{model}` | " + " | ".join(map(told, columns)) + " |", flush=True)
+            of_model = [row for cell, row in rows.items() if cell.model == model]
+            if model not in refusals:
+                columns = list(zip(*(row[:-2] for row in of_model), strict=True))
+                columns += [[row[-2] / base for row in of_model], [row[-1] for row in of_model]]
+                print(f"| `{model}` | " + " | ".join(map(told, columns)) + " |", flush=True)
+        for model, refusal in refusals.items():
+            print(f"\n`{model}`: {refusal}")
 
 
 def _steps(study: Study, env: str) -> int:
     return study.steps or STEPS[env.partition("/")[0]]
 
 
-def _cost(rows: dict[Cell, list[float]], study: Study, model: str) -> float:
-    """Mean seconds of a model, or of the first where it is not among those compared."""
-    name = model if model in study.models else study.models[0]
+def _cost(rows: dict[Cell, list[float]]) -> float:
+    """Mean seconds of `deterministic`, or of the first model where that is not among those compared."""
+    models = [cell.model for cell in rows]
+    name = "deterministic" if "deterministic" in models else models[0]
     return mean(row[-2] for cell, row in rows.items() if cell.model == name)
 
 
-def row_of(study: Study, cell: Cell) -> list[float]:
-    """Trains a cell, unless it is finished, and reads its row."""
+def row_of(study: Study, cell: Cell) -> list[float] | UserError:
+    """Trains and judges a cell, unless that is done, and reads its row; or what it refused."""
     run = study.directory / _name(study, cell)
-    seconds = run / "seconds.json"
-    if not (run / "summary.json").exists():
-        words = [f"env={cell.env}", f"world_model={cell.model}", "planner=dreamspi", f"seed={cell.seed}", "threads=1"]
-        words += [f"run_dir={run}", f"total_steps={_steps(study, cell.env)}", "logger=none", *study.overrides]
-        dreamspi("train", *([f"resume={run}"] if run.exists() else words), account=seconds)
-    if not (run / "dream.json").exists():
-        episodes = ATARI_EPISODES if cell.env.startswith("atari") else EPISODES
-        dreamspi("dream", f"run={run}", f"episodes={episodes}", f"seed={cell.seed}")
+    try:
+        _train_and_judge(study, cell, run)
+    except UserError as refusal:
+        return refusal
     found, summary = (json.loads((run / name).read_text()) for name in ("dream.json", "summary.json"))
     quality = found["sampled"]
     errors = [quality["latent_error_relative"][0], quality["latent_error_relative"][-1], quality["reward_error"][-1]]
     errors += [quality["reward_error_on_largest"][-1], quality["termination"]["error"]]
-    numbers = [*errors, json.loads(seconds.read_text()), summary["return_last"]]
+    numbers = [*errors, json.loads((run / SECONDS).read_text()), summary["return_last"]]
     return [float("nan") if number is None else number for number in numbers]
+
+
+def _train_and_judge(study: Study, cell: Cell, run: Path) -> None:
+    if not (run / "summary.json").exists():
+        words = [f"env={cell.env}", f"world_model={cell.model}", "planner=dreamspi", f"seed={cell.seed}", "threads=1"]
+        words += [f"run_dir={run}", f"total_steps={_steps(study, cell.env)}", "logger=none", *study.overrides]
+        dreamspi("train", *([f"resume={run}"] if run.exists() else words), account=run / SECONDS)
+    if not (run / "dream.json").exists():
+        episodes = ATARI_EPISODES if cell.env.startswith("atari") else EPISODES
+        dreamspi("dream", f"run={run}", f"episodes={episodes}", f"seed={cell.seed}")
 
 
 def _name(study: Study, cell: Cell) -> str:

@@ -41,6 +41,32 @@ def test_what_an_interrupted_training_has_cost_is_kept(tmp_path: Path, monkeypat
         assert 0.5 * stretch <= json.loads(account.read_text()) < 1.5 * stretch
 
 
+def rows(study: model_table.Study, cell: Cell) -> list[float] | UserError:
+    """Of trainings in which tables refuse, each with its seed as every number but for its cost."""
+    numbers = [float(cell.seed)] * (len(model_table.COLUMNS) - 2)
+    cost = 20.0 if cell.model == "rssm" else 10.0
+    return UserError("too many.") if cell.model == "tabular" else [*numbers, cost, 3.5]
+
+
+def test_a_model_that_refuses_is_told_beneath_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_table, "row_of", rows)
+    assert main(["envs=maze", "models=rssm,tabular,deterministic", "seeds=2"]) == 0
+    *_, first, second, empty, last = capsys.readouterr().out.splitlines()
+    assert first == "| `rssm` | " + "0.5 (0–1) | " * 5 + "2 | 3.5 |"
+    assert second == "| `deterministic` | " + "0.5 (0–1) | " * 5 + "1 | 3.5 |"
+    assert (empty, last) == ("", "`tabular`: too many.")
+
+
+def test_where_all_refuse_there_is_no_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_table, "row_of", rows)
+    assert main(["envs=maze", "models=tabular"]) == 2
+    assert capsys.readouterr() == ("", "dreamspi: too many.\n")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
