@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from pydoc import ErrorDuringImport, locate
 from typing import Any
 
@@ -14,10 +17,12 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torchrl.data import TensorSpec
 
 from dreamspi.config import RUNNER_KEYS
 from dreamspi.envs.base import VectorEnv
-from dreamspi.errors import UserError
+from dreamspi.errors import UserError, nearest
+from dreamspi.trial import is_from_outside, try_out
 from planners.planner import Planner
 from world_models.contract import Unsuited, WorldModel
 
@@ -85,17 +90,32 @@ def _annotation(target: str, name: str) -> str:
         parameters = [inspect.signature(each).parameters for each in builders if callable(each)]
     except (ErrorDuringImport, ValueError, TypeError):  # Hydra will say what is wrong with it
         return ""
-    nearest = next((each[name] for each in parameters if name in each), None)
-    if nearest is None or nearest.annotation is nearest.empty or nearest.default is None:
+    first = next((each[name] for each in parameters if name in each), None)
+    if first is None or first.annotation is first.empty or first.default is None:
         return ""
-    told = str(nearest.annotation)
+    told = str(first.annotation)
     return told if "Optional[" in told or "Union[" in told else re.sub(r"\[.*\]", "", told)
 
 
 def _message(error: BaseException, section: str) -> str:
     """The cause in its own words, with the section in front unless it names a key of it."""
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+    if named := re.match(r"Error loading '([\w.]+)'", str(cause)):  # Hydra's words, which guess
+        return f"{section}: {_absent(named[1])}"
     return str(cause) if "=" in str(cause).partition(":")[0] else f"{section}: {cause}"
+
+
+def _absent(path: str) -> str:
+    """Why a dotted name of a class leads nowhere."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = vars(import_module(module))
+    except Exception as error:  # whatever a file does when it is read
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__)[1:] if "importlib" not in frame.filename]
+        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        return f"{path}: {type(error).__name__}: {error}{place}"
+    close = nearest(name, [each for each in found if isinstance(found[each], type)])
+    return f"{module} has no {name}." + (f" Did you mean {' or '.join(close)}?" if close else "")
 
 
 def make_env(config: DictConfig, num_envs: int, training: bool) -> VectorEnv:
@@ -111,15 +131,28 @@ def check_device(name: str) -> None:
         raise UserError(f"device={name}: torch finds no such device here. Allowed: {present}.")
 
 
+def build_world_model(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel:
+    """The world model for observations of a spec, without batch dimensions."""
+    model = build(config, "world_model", observation_spec=spec, num_actions=num_actions)
+    if not isinstance(model, WorldModel):
+        kind = type(model).__name__
+        raise UserError(
+            f"world_model={config.choices.world_model}: {kind} is no subclass of world_models.contract.WorldModel."
+        )
+    return model
+
+
 def make_world_model(config: DictConfig, env: VectorEnv) -> WorldModel:
-    """The world model for an environment, on the configured device.
+    """The world model for an environment, on the configured device. One that is not all ours is tried out first.
 
     Raises:
-        UserError: if this machine has no such device.
+        UserError: if this machine has no such device, or the model does not keep its contract.
     """
     check_device(config.device)
-    observation = env.observation_spec["observation"]
-    model = build(config, "world_model", observation_spec=observation[0], num_actions=int(env.action_spec.space.n))
+    spec, num_actions = env.observation_spec["observation"][0], int(env.action_spec.space.n)
+    model = build_world_model(config, spec, num_actions)
+    if is_from_outside(OmegaConf.to_container(config.world_model, resolve=True)):
+        try_out(config.choices.world_model, partial(build_world_model, config), spec, num_actions)
     return model.to(config.device)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 from omegaconf import DictConfig
 from torchrl.data import TensorSpec
 
-from dreamspi.building import build, check_device, make_env, refusals
+from dreamspi.building import build_world_model, check_device, make_env, refusals
 from dreamspi.catalogue import options
 from dreamspi.config import compose
 from dreamspi.errors import EXIT_USER_ERROR, UserError
@@ -17,6 +20,7 @@ from dreamspi.machine import prepare
 from dreamspi.overrides import name_classes, parse
 from world_models.checks import CHECKS, ONCE, Check, CheckFailed, Skipped, Subject, run, sentence
 from world_models.checks.observations import KINDS
+from world_models.checks.shapes import shapes
 from world_models.contract import Unsuited, WorldModel
 
 HELP = """\
@@ -127,7 +131,7 @@ def _refusal(subject: Subject) -> Unsuited | None:
 
 def _build(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel:
     try:
-        return build(config, "world_model", observation_spec=spec, num_actions=num_actions)
+        return build_world_model(config, spec, num_actions)
     except UserError as error:
         if isinstance(error.__cause__, Unsuited):  # in the words of a refused training
             raise Unsuited(str(error)) from error
@@ -139,26 +143,40 @@ def _build(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel
 def _told(check: Check, subjects: Mapping[str, Subject], seen: set[str]) -> str:
     """Runs a check on every kind, or on the first if once is enough; prints its line; returns ok, FAILED or skipped.
 
-    ``seen`` holds the errors of earlier checks: one that meets another check on its way is told once.
+    ``seen`` holds the errors of earlier checks: one that meets another check on its way is told once. After shapes that
+    are wrong, whatever comes to grief may do so by these.
     """
     reason, passed = "", False
     for kind in list(subjects)[: 1 if check in ONCE else None]:
         try:
-            run(check, subjects[kind])
+            with _quietly():
+                run(check, subjects[kind])
             passed = True
         except Skipped as skipped:
             reason = str(skipped)
         except CheckFailed as failure:
             again = failure.got + failure.look_at in seen
-            seen.add(failure.got + failure.look_at)
-            told = "" if again else "".join(f"\n           {line}" for line in str(failure).splitlines())
-            print(
-                f"  FAILED   {check.__name__:<{WIDTH}} on {kind}{', by the same error' if again else told}", flush=True
-            )
+            follows = failure.__cause__ is not None and shapes.__name__ in seen
+            seen |= {failure.got + failure.look_at, check.__name__}
+            told = "".join(f"\n           {line}" for line in str(failure).splitlines())
+            told = ", by the same error" if again else ", perhaps by what shapes found" if follows else told
+            print(f"  FAILED   {check.__name__:<{WIDTH}} on {kind}{told}", flush=True)
             return "FAILED"
     status = "ok" if passed else "skipped"
     print(f"  {status:<8} {check.__name__:<{WIDTH}} {sentence(check) if passed else reason}", flush=True)
     return status
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch's warnings and logs between the lines: what they are about, a check tells."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 WIDTH = max(len(check.__name__) for check in CHECKS)

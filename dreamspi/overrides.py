@@ -157,7 +157,10 @@ def unknown_key(key: str, known: Iterable[str]) -> UserError:
     same = [k for k in keys if k.rpartition(".")[2].lower() == last.lower()]
     close = (same + [k for k in nearest(key, keys) if k not in same])[:3]
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    return UserError(f"{key}: no such key here.{hint} `dreamspi train --help` lists them.")
+    section = key.rpartition(".")[0]
+    beside = [k.rpartition(".")[2] for k in keys if section and k.rpartition(".")[0] == section]
+    listed = f"Keys of {section}: {', '.join(beside)}." if beside else "`dreamspi train --help` lists them."
+    return UserError(f"{key}: no such key here.{hint} {listed}")
 
 
 def check_type(key: str, value: Any, default: Any) -> None:

@@ -23,6 +23,11 @@ class Logit(NormalModel):
         return self.termination_head.logit(latent, action, next_latent)
 
 
+class Clumsy(NormalModel):
+    def transition(self, latent, action):
+        return super().transition(latent @ latent, action)
+
+
 class Unbuilt(NormalModel):
     def __init__(self, observation_spec, num_actions):
         self.width = self.nothing
@@ -112,7 +117,16 @@ def test_a_model_that_can_not_be_built(few: tuple[Check, ...], capsys: pytest.Ca
     code, lines = answer("faulty.Unbuilt", capsys)
     text = "\n".join(lines)
     assert code == 1 and "AttributeError: 'Unbuilt' object has no attribute 'nothing'" in text
-    assert "faulty.py:12, in __init__" in text
+    assert "faulty.py:17, in __init__" in text
+
+
+def test_after_wrong_shapes_what_comes_to_grief_is_told_shortly(capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors far inside, of tensors that do not match."""
+    code, lines = answer("faulty.Clumsy env=maze", capsys)
+    assert code == 1 and lines[1].split() == ["FAILED", "shapes", "on", "maze"]
+    failed = [line for line in lines[2:] if line.startswith("  FAILED")]
+    assert len(failed) > 5 and "".join(lines).count("no error:") == 1
+    assert all(line.endswith((", perhaps by what shapes found", ", by the same error")) for line in failed)
 
 
 @pytest.mark.parametrize(

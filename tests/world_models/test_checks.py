@@ -137,6 +137,11 @@ SABOTAGE = [
         {"latents": lambda model, batch: model.encode(batch["next", "observation"])},
         ["latents", "step by step"],
     ),
+    (
+        "beliefs",
+        {"encode": lambda model, s: model.encoder(s) + torch.rand(())},
+        ["encode: the same latent each time", "What is random belongs into transition"],
+    ),
     ("roles", {"model_parameters": lambda model: model.parameters()}, ["one role", "encoder's and model's: encoder."]),
     ("roles", {"model_parameters": lambda model: model.network.parameters()}, ["neither", "reward_head"]),
     ("gradients_arrive", {"local_losses": losses(reward=torch.detach)}, ['local_losses["reward"] with', "no_grad"]),
