@@ -54,6 +54,10 @@ COLUMNS = (
 )
 
 
+class Refused(UserError):
+    """A model can't take what an environment shows; in its own words."""
+
+
 class Cell(NamedTuple):
     """One training."""
 
@@ -133,19 +137,18 @@ def report(study: Study) -> None:
         cells = [Cell(env, model, seed) for seed, model in product(range(study.seeds), study.models)]
         with ThreadPoolExecutor(study.jobs) as pool:
             found = dict(zip(cells, pool.map(lambda cell: row_of(study, cell), cells), strict=True))
-        rows = {cell: row for cell, row in found.items() if not isinstance(row, UserError)}
-        refusals = {cell.model: row for cell, row in found.items() if isinstance(row, UserError)}
+        refusals = {cell.model: row for cell, row in found.items() if isinstance(row, Refused)}
+        rows = {cell: row for cell, row in found.items() if not isinstance(row, Refused) and cell.model not in refusals}
         if not rows:
             raise next(iter(refusals.values()))
         print(f"\n### {env}, {_steps(study, env):,} steps\n\n| model | " + " | ".join(COLUMNS) + " |")
         print("| --- " * (len(COLUMNS) + 1) + "|")
         base = _cost(rows)
-        for model in study.models:
+        for model in dict.fromkeys(cell.model for cell in rows):
             of_model = [row for cell, row in rows.items() if cell.model == model]
-            if model not in refusals:
-                columns = list(zip(*(row[:-2] for row in of_model), strict=True))
-                columns += [[row[-2] / base for row in of_model], [row[-1] for row in of_model]]
-                print(f"| `{model}` | " + " | ".join(map(told, columns)) + " |", flush=True)
+            columns = list(zip(*(row[:-2] for row in of_model), strict=True))
+            columns += [[row[-2] / base for row in of_model], [row[-1] for row in of_model]]
+            print(f"| `{model}` | " + " | ".join(map(told, columns)) + " |", flush=True)
         for model, refusal in refusals.items():
             print(f"\n`{model}`: {refusal}")
 
@@ -161,12 +164,12 @@ def _cost(rows: dict[Cell, list[float]]) -> float:
     return mean(row[-2] for cell, row in rows.items() if cell.model == name)
 
 
-def row_of(study: Study, cell: Cell) -> list[float] | UserError:
+def row_of(study: Study, cell: Cell) -> list[float] | Refused:
     """Trains and judges a cell, unless that is done, and reads its row; or what it refused."""
     run = study.directory / _name(study, cell)
     try:
         _train_and_judge(study, cell, run)
-    except UserError as refusal:
+    except Refused as refusal:
         return refusal
     found, summary = (json.loads((run / name).read_text()) for name in ("dream.json", "summary.json"))
     quality = found["sampled"]
@@ -211,8 +214,11 @@ def dreamspi(*words: str, account: Path | None = None) -> None:
         if account is not None and account.parent.is_dir():
             before = json.loads(account.read_text()) if account.exists() else 0.0
             write_atomically(account, json.dumps(before + usage.ru_utime + usage.ru_stime))
-    if os.waitstatus_to_exitcode(status):
-        raise UserError(f"dreamspi {' '.join(words)}: {said.strip().splitlines()[-1] if said.strip() else 'failed'}")
+    code, last = os.waitstatus_to_exitcode(status), said.strip().rpartition("\n")[2]
+    if code == EXIT_USER_ERROR:
+        raise Refused(last.removeprefix("dreamspi: "))
+    if code:
+        raise UserError(f"dreamspi {' '.join(words)}: {last or 'failed'}")
 
 
 def told(numbers: Sequence[float]) -> str:

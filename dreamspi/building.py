@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from importlib import import_module
-from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import torch
@@ -21,8 +15,8 @@ from torchrl.data import TensorSpec
 
 from dreamspi.config import RUNNER_KEYS
 from dreamspi.envs.base import VectorEnv
-from dreamspi.errors import UserError, nearest
-from dreamspi.trial import is_from_outside, try_out
+from dreamspi.errors import UserError
+from dreamspi.misfits import message, refuse_misfits
 from planners.planner import Planner
 from world_models.contract import Unsuited, WorldModel
 
@@ -52,70 +46,15 @@ def build(config: DictConfig, key: str, without: tuple[str, ...] = (), **more: A
         ValueError,
         TypeError,
         AttributeError,
+        LookupError,
+        AssertionError,
         ArithmeticError,
         RuntimeError,
         ImportError,
     ) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        raise UserError(_message(error, f"{key}={config.choices.get(key, key)}")) from error
-
-
-def refuse_misfits(key: str, section: Mapping[str, Any]) -> None:
-    """Raises ``UserError`` for a null, somewhere in a section, where the class that it is for can't do without, and
-    for a single value in the place of a part."""
-    target = section.get("_target_")
-    for name, value in section.items():
-        if isinstance(value, dict):
-            refuse_misfits(f"{key}.{name}", value)
-        elif isinstance(target, str):
-            kind = _annotation(target, name)
-            if value is None and kind and not _NULLABLE.search(kind):
-                raise UserError(f"{key}.{name}=null: {target} can't do without it ({kind}).")
-            if value is not None and _PART.match(kind):
-                null = ", or null" if _NULLABLE.search(kind) else ""
-                raise UserError(f"{key}.{name}={value}: is built by a class: write {key}.{name}._target_=...{null}.")
-
-
-_NULLABLE, _PART = re.compile(r"\bNone|\bOptional\b|\bAny\b|\bobject\b"), re.compile(r"(Callable|Part)( \| None)?$")
-
-
-def _annotation(target: str, name: str) -> str:
-    """What an argument is annotated with, without what stands in brackets; nothing where that can't be told, or where
-    null is its default."""
-    try:
-        found = locate(target)
-        kinds = found.__mro__ if isinstance(found, type) else ()
-        builders = [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [found]
-        parameters = [inspect.signature(each).parameters for each in builders if callable(each)]
-    except (ErrorDuringImport, ValueError, TypeError):  # Hydra will say what is wrong with it
-        return ""
-    first = next((each[name] for each in parameters if name in each), None)
-    if first is None or first.annotation is first.empty or first.default is None:
-        return ""
-    told = str(first.annotation)
-    return told if "Optional[" in told or "Union[" in told else re.sub(r"\[.*\]", "", told)
-
-
-def _message(error: BaseException, section: str) -> str:
-    """The cause in its own words, with the section in front unless it names a key of it."""
-    cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-    if named := re.match(r"Error loading '([\w.]+)'", str(cause)):  # Hydra's words, which guess
-        return f"{section}: {_absent(named[1])}"
-    return str(cause) if "=" in str(cause).partition(":")[0] else f"{section}: {cause}"
-
-
-def _absent(path: str) -> str:
-    """Why a dotted name of a class leads nowhere."""
-    module, _, name = path.rpartition(".")
-    try:
-        found = vars(import_module(module))
-    except Exception as error:  # whatever a file does when it is read
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__)[1:] if "importlib" not in frame.filename]
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-        return f"{path}: {type(error).__name__}: {error}{place}"
-    close = nearest(name, [each for each in found if isinstance(found[each], type)])
-    return f"{module} has no {name}." + (f" Did you mean {' or '.join(close)}?" if close else "")
+        raise UserError(message(error, f"{key}={config.choices.get(key, key)}")) from error
 
 
 def make_env(config: DictConfig, num_envs: int, training: bool) -> VectorEnv:
@@ -142,18 +81,19 @@ def build_world_model(config: DictConfig, spec: TensorSpec, num_actions: int) ->
     return model
 
 
+def observed(env: VectorEnv) -> tuple[TensorSpec, int]:
+    """The spec of one observation, without batch dimensions, and the number of actions."""
+    return env.observation_spec["observation"][0], int(env.action_spec.space.n)
+
+
 def make_world_model(config: DictConfig, env: VectorEnv) -> WorldModel:
-    """The world model for an environment, on the configured device. One that is not all ours is tried out first.
+    """The world model for an environment, on the configured device.
 
     Raises:
-        UserError: if this machine has no such device, or the model does not keep its contract.
+        UserError: if this machine has no such device.
     """
     check_device(config.device)
-    spec, num_actions = env.observation_spec["observation"][0], int(env.action_spec.space.n)
-    model = build_world_model(config, spec, num_actions)
-    if is_from_outside(OmegaConf.to_container(config.world_model, resolve=True)):
-        try_out(config.choices.world_model, partial(build_world_model, config), spec, num_actions)
-    return model.to(config.device)
+    return build_world_model(config, *observed(env)).to(config.device)
 
 
 @contextmanager

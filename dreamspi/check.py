@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from textwrap import shorten
 
 from omegaconf import DictConfig
 from torchrl.data import TensorSpec
 
-from dreamspi.building import build_world_model, check_device, make_env, refusals
+from dreamspi.building import build_world_model, check_device, make_env, observed, refusals
 from dreamspi.catalogue import options
 from dreamspi.config import compose
 from dreamspi.errors import EXIT_USER_ERROR, UserError
 from dreamspi.machine import prepare
+from dreamspi.misfits import FAULTS
 from dreamspi.overrides import name_classes, parse
 from world_models.checks import CHECKS, ONCE, Check, CheckFailed, Skipped, Subject, run, sentence
 from world_models.checks.observations import KINDS
@@ -110,9 +112,9 @@ def _check_one(overrides: list[str]) -> int:
 
 def _in_environment(config: DictConfig) -> dict[str, Subject]:
     env = make_env(config, num_envs=1, training=True)
-    spec, actions = env.observation_spec["observation"][0], int(env.action_spec.space.n)
+    subject = Subject(partial(_build, config), *observed(env), device=config.device)
     env.close()
-    return {config.choices.env: Subject(partial(_build, config), spec, actions, config.device)}
+    return {config.choices.env: subject}
 
 
 def _on_every_kind(config: DictConfig) -> dict[str, Subject]:
@@ -135,7 +137,7 @@ def _build(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel
     except UserError as error:
         if isinstance(error.__cause__, Unsuited):  # in the words of a refused training
             raise Unsuited(str(error)) from error
-        if isinstance(error.__cause__, AttributeError):  # a fault of the model: the checks tell where
+        if isinstance(error.__cause__, FAULTS):  # of the model: the checks tell where
             raise error.__cause__ from None
         raise
 
@@ -143,8 +145,8 @@ def _build(config: DictConfig, spec: TensorSpec, num_actions: int) -> WorldModel
 def _told(check: Check, subjects: Mapping[str, Subject], seen: set[str]) -> str:
     """Runs a check on every kind, or on the first if once is enough; prints its line; returns ok, FAILED or skipped.
 
-    ``seen`` holds the errors of earlier checks: one that meets another check on its way is told once. After shapes that
-    are wrong, whatever comes to grief may do so by these.
+    ``seen`` holds the errors and names of earlier checks that failed: one that meets another check on its way is told
+    once. After shapes that are wrong, whatever comes to grief may do so by these, and is told in one line.
     """
     reason, passed = "", False
     for kind in list(subjects)[: 1 if check in ONCE else None]:
@@ -159,7 +161,10 @@ def _told(check: Check, subjects: Mapping[str, Subject], seen: set[str]) -> str:
             follows = failure.__cause__ is not None and shapes.__name__ in seen
             seen |= {failure.got + failure.look_at, check.__name__}
             told = "".join(f"\n           {line}" for line in str(failure).splitlines())
-            told = ", by the same error" if again else ", perhaps by what shapes found" if follows else told
+            if again:
+                told = ", by the same error"
+            elif follows:
+                told = f", perhaps by what shapes found: {shorten(failure.got, 70)}"
             print(f"  FAILED   {check.__name__:<{WIDTH}} on {kind}{told}", flush=True)
             return "FAILED"
     status = "ok" if passed else "skipped"

@@ -20,6 +20,7 @@ from dreamspi.metrics import MetricWriter
 from dreamspi.progress import Progress
 from dreamspi.run_directory import RunDirectory
 from dreamspi.training import Training
+from dreamspi.trial import try_out
 from planners.optimization import NotFinite
 
 
@@ -40,6 +41,8 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
     if resume and _tell_finished(cfg):
         return 0
     prepare(cfg.threads)
+    if not resume:
+        try_out(cfg)
     training = Training(cfg)
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
     store = _store(run, cfg)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 
-from torchrl.data import TensorSpec
+from omegaconf import DictConfig, OmegaConf
 
+from dreamspi.building import build_world_model, make_env, observed
 from dreamspi.errors import UserError
-from world_models.contract import WorldModel
 
 
 def is_from_outside(section: object) -> bool:
@@ -20,24 +21,30 @@ def is_from_outside(section: object) -> bool:
     return isinstance(section, Iterable) and not isinstance(section, str) and any(map(is_from_outside, section))
 
 
-def try_out(name: str, make: Callable[[TensorSpec, int], WorldModel], spec: TensorSpec, num_actions: int) -> None:
-    """Makes a world model as for training and asks each of its methods once, on a generator of its own.
-
-    Args:
-        name: what the user calls it.
-        make: builds it from the spec of one observation and the number of actions.
+def try_out(config: DictConfig) -> None:
+    """Makes a world model that is not all ours as for training, and asks each of its methods once.
 
     Raises:
         UserError: something has the wrong shape or type, is not finite, or fails.
     """
-    from world_models.checks import CheckFailed, Subject, run
+    if not is_from_outside(OmegaConf.to_container(config.world_model, resolve=True)):
+        return
+    from world_models.checks import CheckFailed, Subject, run  # which those with models of ours need not wait for
     from world_models.checks.shapes import probabilities, shapes
+    from world_models.contract import Unsuited
 
-    subject = Subject(make, spec, num_actions)
+    env = make_env(config, num_envs=1, training=True)
+    subject = Subject(partial(build_world_model, config), *observed(env), device=config.device)
+    env.close()
     try:
         with warnings.catch_warnings(action="ignore"):  # torch's, of what is told below
             for check in (shapes, probabilities):
                 run(check, subject)
+    except Unsuited:  # by observations at random: of those that it will meet training tells
+        return
     except CheckFailed as failure:
         told = f"expected {failure.expected.rstrip('.')}; got {failure.got}; look at {failure.look_at}"
-        raise UserError(f"world_model={name}: {told}. `dreamspi check {name}` tries all of it.") from failure
+        raise UserError(
+            f"world_model={config.choices.world_model}: {told}. `dreamspi check` with the same env= and world_model "
+            "words tries all of it."
+        ) from failure

@@ -78,7 +78,8 @@ class WorldModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, observation: Tensor) -> Tensor:
-        """``z = phi(s)``. Observation in its raw dtype (uint8 images stay uint8 until here).
+        """``z = phi(s)``, a function: it draws nothing, as importance ratios are of a policy that sees the same twice.
+        Observation in its raw dtype (uint8 images stay uint8 until here).
 
         Raises ``Unsuited`` where a model finds out only now that it can't take what the environment shows; what
         the spec tells is refused in the constructor.

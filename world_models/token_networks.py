@@ -144,7 +144,7 @@ class SoftMoE(nn.Module):
         # Experts in front: each is one product with all its slots, where a broadcast one would copy weights B times.
         by_expert = slots.transpose(0, 1).flatten(1, 2)
         hidden = F.gelu(torch.baddbmm(self.bias, by_expert, self.inward))
-        outputs = (hidden @ self.outward).unflatten(1, (len(tokens), -1)).transpose(0, 1)
+        outputs = (hidden @ self.outward).unflatten(1, slots.shape[::2]).transpose(0, 1)
         return combine @ outputs.flatten(1, 2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import model_table
-from benchmarks.model_table import Cell, dreamspi, main, parse
+from benchmarks.model_table import Cell, Refused, dreamspi, main, parse
 from dreamspi.errors import UserError
 from tests.support import refused
 
@@ -41,17 +41,23 @@ def test_what_an_interrupted_training_has_cost_is_kept(tmp_path: Path, monkeypat
         assert 0.5 * stretch <= json.loads(account.read_text()) < 1.5 * stretch
 
 
-def rows(study: model_table.Study, cell: Cell) -> list[float] | UserError:
-    """Of trainings in which tables refuse, each with its seed as every number but for its cost."""
-    numbers = [float(cell.seed)] * (len(model_table.COLUMNS) - 2)
-    cost = 20.0 if cell.model == "rssm" else 10.0
-    return UserError("too many.") if cell.model == "tabular" else [*numbers, cost, 3.5]
+def trained(command: str, *words: str, account: Path | None = None) -> None:
+    """In the place of the commands: tables refuse, and all errors of the others are their seeds."""
+    (run,) = (Path(word.partition("=")[2]) for word in words if word.startswith(("run=", "run_dir=")))
+    if "tabular" in run.name:
+        raise Refused("too many.")
+    run.mkdir(parents=True, exist_ok=True)
+    seed = float(run.name[-1])
+    error = {"latent_error_relative": [seed], "reward_error": [seed], "reward_error_on_largest": [seed]}
+    (run / "dream.json").write_text(json.dumps({"sampled": error | {"termination": {"error": seed}}}))
+    (run / "summary.json").write_text('{"return_last": 3.5}')
+    (run / "seconds.json").write_text("20.0" if "rssm" in run.name else "10.0")
 
 
 def test_a_model_that_refuses_is_told_beneath_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(model_table, "row_of", rows)
+    monkeypatch.setattr(model_table, "dreamspi", trained)
     assert main(["envs=maze", "models=rssm,tabular,deterministic", "seeds=2"]) == 0
     *_, first, second, empty, last = capsys.readouterr().out.splitlines()
     assert first == "| `rssm` | " + "0.5 (0–1) | " * 5 + "2 | 3.5 |"
@@ -62,9 +68,21 @@ def test_a_model_that_refuses_is_told_beneath_the_others(
 def test_where_all_refuse_there_is_no_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(model_table, "row_of", rows)
+    monkeypatch.setattr(model_table, "dreamspi", trained)
     assert main(["envs=maze", "models=tabular"]) == 2
     assert capsys.readouterr() == ("", "dreamspi: too many.\n")
+
+
+def test_a_refusal_is_told_from_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = model_table.subprocess.Popen
+    for code, kind, told in ((2, Refused, "^no table.$"), (3, UserError, "^dreamspi train: dreamspi: no table.$")):
+        end = f"import sys; sys.stderr.write('a warning\\ndreamspi: no table.\\n'); sys.exit({code})"
+        monkeypatch.setattr(
+            model_table.subprocess, "Popen", lambda command, end=end, **keys: real([sys.executable, "-c", end], **keys)
+        )
+        with pytest.raises(UserError, match=told) as raised:
+            dreamspi("train")
+        assert raised.type is kind
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from dreamspi.building import refuse_misfits
 from dreamspi.catalogue import options
 from dreamspi.errors import UserError
+from dreamspi.misfits import refuse_misfits
 from dreamspi.training import Training
 from tests.runner.support import configured
 from tests.support import dreams
@@ -70,8 +70,10 @@ class Young(Old):
     ],
 )
 def test_a_null_is_refused_where_it_can_not_be_meant(target: str, name: str, refused: bool) -> None:
-    section = {"part": {"_target_": target, name: None}}
+    section: dict[str, Any] = {"part": {"_target_": target, name: None}}
     if refused:
+        with pytest.raises(UserError, match=f"world_model.parts.{name}=null"):
+            refuse_misfits("world_model", {"parts": [section["part"]]})
         with pytest.raises(UserError, match=f"world_model.part.{name}=null: {target} can't do without it"):
             refuse_misfits("world_model", section)
     else:
@@ -80,7 +82,7 @@ def test_a_null_is_refused_where_it_can_not_be_meant(target: str, name: str, ref
 
 class Whole:
     def __init__(
-        self, part: Callable[..., Old], other: Callable[..., Old] | None, word: Callable[..., Old] | str
+        self, part: Callable[..., Old], other: Callable[..., Old] | None, word: Callable[..., Old] | Sequence[Old]
     ) -> None:
         pass
 

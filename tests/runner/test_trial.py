@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from dreamspi.building import make_env, make_world_model
-from dreamspi.config import compose
-from dreamspi.trial import is_from_outside, try_out
+from dreamspi.trial import is_from_outside
+from tests.runner.support import rows, trained
 from tests.support import refused
 
 MODELS = """
 import torch
+from world_models.contract import Unsuited
 from world_models.normal import NormalModel
 from world_models.costs import SmoothL1
 from world_models.heads import TwoHotReward
@@ -61,6 +60,19 @@ class Precise(NormalModel):
         return super().encode(observation).double()
 
 
+class Unkeyed(NormalModel):
+    def __init__(self, observation_spec, num_actions):
+        super().__init__(observation_spec, num_actions)
+        self.width = {}["width"]
+
+
+class Picky(NormalModel):
+    def encode(self, observation):
+        if observation.unique().numel() > 30:
+            raise Unsuited("seen too much")
+        return super().encode(observation)
+
+
 class Clumsy(NormalModel):
     def transition(self, latent, action):
         return super().transition(latent @ latent, action)
@@ -95,14 +107,20 @@ def package(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         (["own.model.Logit"], ["termination: probabilities in [0, 1]", "look at termination"]),
         (["own.model.Endless"], ["got values that are not finite; look at reward"]),
         (["own.model.Precise"], ["expected encode: a finite tensor [64] of torch.float32; got [64] of torch.float64"]),
-        (["own.model.Clumsy"], ["in float32; got IndexError: ", "look at /", "own/model.py:50, in transition"]),
+        (["own.model.Clumsy"], ["in float32; got ", "Error: ", "look at /", "own/model.py:", ", in transition"]),
+        (["own.model.Unkeyed"], ["KeyError: 'width' (/", "own/model.py:"]),
         (["own.model.Sonud"], ["own.model has no Sonud. Did you mean Sound"]),
         (["own.modle.Sound"], ["ModuleNotFoundError: No module named 'own.modle'"]),
         (["own.unread.Sound"], ["own.unread.Sound: ModuleNotFoundError: No module named 'torchh'", "unread.py:2"]),
         (
             ["normal", "world_model.cost._target_=own.model.Halved"],
-            ["expected local_losses: ", "look at local_losses", "`dreamspi check normal` tries all of it"],
+            [
+                "expected local_losses: ",
+                "look at local_losses",
+                "with the same env= and world_model words tries all of it",
+            ],
         ),
+        (["normal", "world_model.cost._target_=Halved"], ["Halved: name a class as package.module.Class."]),
     ],
 )
 def test_a_fault_is_told_before_training(
@@ -115,20 +133,14 @@ def test_a_fault_is_told_before_training(
         assert part in told
 
 
-def test_trying_a_model_out_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It trains as if it had not been tried."""
-    config, tried, made = compose(["world_model=own.model.Sound"]), [], []
-    env = make_env(config, num_envs=1, training=True)
-    for substitute in (try_out, lambda *given: None):
-        monkeypatch.setattr(
-            "dreamspi.building.try_out", lambda *given, act=substitute: (tried.append(given), act(*given))
-        )
-        torch.manual_seed(3)
-        made.append((make_world_model(config, env).state_dict(), torch.rand(())))
-    env.close()
-    (first, drawn), (second, drawn_too) = made
-    assert len(tried) == 2 and drawn == drawn_too
-    assert all(torch.equal(first[key], second[key]) for key in first)
+def test_it_trains_as_if_it_had_not_been_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = trained(tmp_path / "tried", "world_model=own.model.Sound")
+    monkeypatch.setattr("dreamspi.train.try_out", lambda config: None)
+    assert rows(trained(tmp_path / "not", "world_model=own.model.Sound")) == rows(tried)
+
+
+def test_what_refuses_random_observations_may_suit_those_of_the_environment(tmp_path: Path) -> None:
+    trained(tmp_path / "run", "world_model=own.model.Picky")
 
 
 def test_what_is_from_outside() -> None:

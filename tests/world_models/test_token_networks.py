@@ -38,6 +38,7 @@ def test_shapes_and_refusals(network):
     net = network((6, 5), 3, width=16)
     location, scale = net(one_hots(2, 4), torch.randint(0, 3, (2, 4)))
     assert location.shape == (2, 4, 1, 6, 5) and scale is None
+    assert net(one_hots(0), torch.randint(0, 3, (0,))).location.shape == (0, 1, 6, 5)
     with pytest.raises(ValueError, match=r"world_model\.network=\w+: for latents of several one-hot variables.*\[6\]"):
         network((6,), 3)
     with pytest.raises(ValueError, match="world_model=categorical"):
