@@ -51,6 +51,7 @@ def test_batches_are_by_the_current_policy_and_carry_its_memory(cluster: Any, tm
     assert len(first["action"].unique(dim=0)) > 1, "each copy draws its own actions"
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_without_the_worker_that_died_and_is_resumed(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

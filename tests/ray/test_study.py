@@ -33,6 +33,7 @@ def test_a_worker_and_then_a_machine_die(cluster: Any, tmp_path: Path) -> None:
     assert_whole(tmp_path, 3)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_too_often_takes_no_other_cell_with_it(cluster: Any, tmp_path: Path) -> None:
     with command(tmp_path, *CELLS, "seeds=2", *on(cluster), "launcher.max_retries=0") as process:
         cell = until(lambda: trains(tmp_path), process)[0]

@@ -144,6 +144,7 @@ def stop(run: Path, number: int) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
+@pytest.mark.slow
 def test_sigkill(long_reference: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert stop(run, signal.SIGKILL).returncode == -signal.SIGKILL

@@ -27,6 +27,7 @@ def test_a_worker_is_killed(tmp_path: Path) -> None:
     assert_whole(tmp_path, 2)
 
 
+@pytest.mark.slow
 def test_a_training_is_killed(tmp_path: Path) -> None:
     """Its cell has failed, and the other goes on; tried again, it goes on from its newest checkpoint."""
     with command(tmp_path, *TWO, "launcher.n_jobs=2") as process:
