@@ -15,6 +15,10 @@ from hydra.errors import InstantiationException
 from dreamspi.errors import UserError, nearest
 
 _NULLABLE, _PART = re.compile(r"\bNone|\bOptional\b|\bAny\b|\bobject\b"), re.compile(r"(Callable|Part)( \| None)?$")
+#: Files that say nothing of where an error comes from.
+_CALLED = re.compile(
+    r"/(hydra|omegaconf|torch|torchrl|tensordict|importlib)/|importlib\.|dreamspi/(building|misfits)\.py"
+)
 #: What is raised where code is wrong, not what it was given: worth a place.
 FAULTS = (AttributeError, LookupError, AssertionError, ArithmeticError)
 
@@ -90,7 +94,7 @@ def _absent(path: str) -> str:
 
 
 def _fault(error: BaseException) -> str:
-    """An error of code that is not ours to mend, and the last line of it that no library or loader stands behind."""
+    """An error of code that is not ours to mend, and the last line that led to it outside of what all code calls."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not re.search(r"site-packages|importlib|dreamspi/(building|misfits)\.py", f.filename)]
+    own = [frame for frame in frames if not _CALLED.search(frame.filename)]
     return f"{type(error).__name__}: {error}" + (f" ({own[-1].filename}:{own[-1].lineno})" if own else "")

@@ -8,7 +8,7 @@ from functools import partial
 
 from omegaconf import DictConfig, OmegaConf
 
-from dreamspi.building import build_world_model, make_env, observed
+from dreamspi.building import build_world_model, check_device, make_env, observed
 from dreamspi.errors import UserError
 
 
@@ -33,6 +33,7 @@ def try_out(config: DictConfig) -> None:
     from world_models.checks.shapes import probabilities, shapes
     from world_models.contract import Unsuited
 
+    check_device(config.device)
     env = make_env(config, num_envs=1, training=True)
     subject = Subject(partial(build_world_model, config), *observed(env), device=config.device)
     env.close()
