@@ -3,7 +3,7 @@
     python benchmarks/model_table.py [envs=maze,minatar/breakout] [models=deterministic,rssm] [seeds=3] [jobs=1]
                                       [steps=<environment steps>] [directory=runs/world_models] [<override> ...]
 
-Each cell is an ordinary `dreamspi train planner=dreamspi` on one thread, and `dreamspi dream` on 20 whole games after
+Each cell is an ordinary `dreamspi train planner=dreamspi` on one thread, and `dreamspi dream` on 100 whole games after
 it, in Atari, whose games are long, on 5; its dreams are as short as the longest of them where that has not 8 steps.
 What is finished is kept, what was interrupted goes on. Prints a table in Markdown for each environment: means over the
 seeds, and in brackets the smallest and the largest. Cost is processor time, of training alone, over that of
@@ -40,7 +40,7 @@ DEFAULTS = {
     "directory": "runs/world_models",
 }
 #: Whole games that a model is judged on, and of Atari's, twenty of which do not fit in memory.
-EPISODES, ATARI_EPISODES = 20, 5
+EPISODES, ATARI_EPISODES = 100, 5
 #: Where the processor time of a training is kept, in its run directory.
 SECONDS = "seconds.json"
 COLUMNS = (
