@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from benchmarks.throughput import aligned, answered, machine, measure, publish, separated, table
-from dreamspi.building import make_env
+from dreamspi.building import make_env, observed
 from dreamspi.config import compose
 from dreamspi.errors import UserError
 from dreamspi.machine import prepare
@@ -35,7 +35,7 @@ def latent(config: DictConfig) -> tuple[int, str]:
     name = config.world_model.get("encoder")
     if name in SUGGESTIONS:
         env = make_env(config, num_envs=1, training=True)
-        name = SUGGESTIONS[name](env.observation_spec["observation"][0])
+        name = SUGGESTIONS[name](observed(env)[0])
         env.close()
     if name not in LATENT:
         raise UserError(f"axes=latent: needs world_model.encoder={' or '.join(LATENT)}, here it is {name}.")

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dreamspi.building import build_world_model, check_device, make_env, observed
 from dreamspi.errors import UserError
+from world_models.contract import Unsuited
 
 
 def is_from_outside(section: object) -> bool:
@@ -31,7 +32,6 @@ def try_out(config: DictConfig) -> None:
         return
     from world_models.checks import CheckFailed, Subject, run  # which those with models of ours need not wait for
     from world_models.checks.shapes import probabilities, shapes
-    from world_models.contract import Unsuited
 
     check_device(config.device)
     env = make_env(config, num_envs=1, training=True)
