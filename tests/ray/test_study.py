@@ -44,6 +44,7 @@ def test_a_worker_that_dies_once_too_often_takes_no_other_cell_with_it(cluster: 
     assert "try those again by: dreamspi study name=s retry=true" in out
 
 
+@pytest.mark.slow
 def test_sigterm_stops_what_runs_and_what_waits(cluster: Any, tmp_path: Path) -> None:
     """Six cells for two cores."""
     with command(tmp_path, *CELLS, "seeds=6", *on(cluster)) as process:

@@ -126,7 +126,8 @@ def test_overlapping_one_critic_judges_all_of_a_batch(tmp_path: Path, monkeypatc
     torch.testing.assert_close(seen[1], now)
 
 
-@pytest.mark.parametrize("backend", [pytest.param("process", marks=pytest.mark.slow), "overlap"])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["process", "overlap"])
 def test_worker_processes(tmp_path: Path, backend: str) -> None:
     """Two of them, whose generators can't be restored: exact where a checkpoint lies at a barrier.
 

@@ -155,7 +155,9 @@ def test_sigkill(long_reference: Path, tmp_path: Path) -> None:
     assert_same_run(run, long_reference)
 
 
-@SIGNALS
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_leaves(number: int, code: int, long_reference: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     stopped = stop(run, number)

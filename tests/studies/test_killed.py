@@ -52,6 +52,7 @@ def clock(run: Path, last: int) -> list[str]:
     return [row["time/seconds"] for row in read_table(run / "metrics.csv")[1] if int(row["env_steps"]) <= last]
 
 
+@pytest.mark.slow
 def test_the_command_is_killed(tmp_path: Path) -> None:
     """The trainings save and leave by themselves, and their processes go; typed again at once, the study goes on."""
     with command(tmp_path, *TWO, "launcher.n_jobs=2") as process:
