@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
+from torchrl.envs import EnvBase
 
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore, Damaged, load
 from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
-from dreamspi.envs.base import VectorEnv
+from dreamspi.envs.memory import carrying
 from dreamspi.errors import UserError
 from planners.planner import Planner
 
@@ -21,17 +22,17 @@ class Trained(NamedTuple):
 
     Attributes:
         config: of its run.
-        env: TorchRL environment of ``num_envs`` copies, not reset; a recurrent model's policy needs it as
-            ``dreamspi.envs.memory.carrying(env, planner.memory_spec)``.
-        planner: ``planner.policy`` adds an action to a TensorDict with observations, ``planner.probabilities`` maps
-            observations ``[..., *observation]`` to probabilities ``[..., actions]``, ``planner.agent.world_model`` is
-            what it knows of the world.
+        env: TorchRL environment of ``num_envs`` copies, not reset: a ``VectorEnv``, or one in a transform that carries
+            what a recurrent model remembers from step to step.
+        planner: ``planner.policy`` adds an action to a TensorDict that the environment made, ``planner.encode`` and
+            ``planner.probabilities`` map such TensorDicts ``[...]`` to latents and to probabilities
+            ``[..., actions]``, ``planner.agent.world_model`` is what it knows of the world.
         checkpoint: where it comes from.
         step: environment steps that it had taken.
     """
 
     config: DictConfig
-    env: VectorEnv
+    env: EnvBase
     planner: Planner
     checkpoint: Path
     step: int
@@ -58,7 +59,7 @@ def load_agent(
     env = make_env(config, num_envs, training)
     planner = make_planner(config, env)
     path, info = restore(planner, Path(run), checkpoint)
-    return Trained(config, env, planner, path, info["step"])
+    return Trained(config, carrying(env, planner.memory_spec), planner, path, info["step"])
 
 
 def restore(planner: Planner, run: Path, which: str) -> tuple[Path, dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
 
 from dreamspi.building import make_env, make_planner
 from dreamspi.checkpoints import CheckpointStore
@@ -140,7 +141,12 @@ class Training:
         """
         if self.planner.memory_spec is not None:
             return {}
-        return self.probe.diagnostics(self.planner.probabilities, self.planner.encode)
+        planner = self.planner
+
+        def states(observation: Tensor) -> TensorDict:
+            return TensorDict({"observation": observation})
+
+        return self.probe.diagnostics(lambda o: planner.probabilities(states(o)), lambda o: planner.encode(states(o)))
 
     def is_due(self, every: int, iteration: int | None = None) -> bool:
         """Whether an iteration (by default the last) ends a period of ``every``, or the run."""

@@ -177,19 +177,20 @@ class Planner:
             return certify(gather(self.agent.world_model, policies, batch, self.gamma, self.C, self.certificate, given))
 
     @torch.no_grad()
-    def encode(self, observation: Tensor) -> Tensor:
-        """Observations ``[..., *]`` to latents ``[..., *latent_shape]``."""
-        return self.agent.world_model.encode(observation.to(self.device))
+    def encode(self, states: TensorDictBase) -> Tensor:
+        """States ``[...]``, each with its ``observation`` and, for a recurrent model, the ``memory`` before it, to
+        latents ``[..., *latent_shape]``."""
+        model = self.agent.world_model
+        return model.encode(*(states[key].to(self.device) for key in model.in_keys))
 
     @torch.no_grad()
-    def probabilities(self, observation: Tensor) -> Tensor:
-        """Action probabilities ``[..., A]`` of the deployed policy."""
-        return self.agent.heads(self.encode(observation)).logits.exp()
+    def probabilities(self, states: TensorDictBase) -> Tensor:
+        """Action probabilities ``[..., A]`` of the deployed policy in such states."""
+        return self.agent.heads(self.encode(states)).logits.exp()
 
     @torch.no_grad()
     def _value(self, states: TensorDictBase) -> Tensor:
-        model = self.agent.world_model
-        return self.agent.heads(model.encode(*(states[key] for key in model.in_keys))).value
+        return self.agent.heads(self.encode(states)).value
 
     def _dream_and_measure(self, batch: TensorDictBase, progress: float, stale: bool) -> dict[str, float]:
         """The dream from the states of a batch ``[N, T]``, if there is one, and how far each phase and both together

@@ -8,12 +8,12 @@ from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
 
 def carrying(env: EnvBase, memory: TensorSpec | None) -> EnvBase:
     """The environment, with an entry ``memory`` that a policy writes for the next step, and zeros at an episode's
-    beginning; the environment itself where there is no memory to carry.
+    beginning; the environment itself where there is no memory to carry, or it carries one already.
 
     Args:
         env: a batch of N copies.
         memory: spec of one memory, without batch dimensions.
     """
-    if memory is None:
+    if memory is None or "memory" in env.full_observation_spec.keys():
         return env
     return TransformedEnv(env, TensorDictPrimer({"memory": memory}, default_value=0.0, expand_specs=True))

@@ -12,7 +12,7 @@ from tensordict import TensorDict
 from dreamspi.agents import load_agent
 from dreamspi.errors import UserError
 from dreamspi.train import train
-from tests.runner.support import configured
+from tests.runner.support import RSSM, configured
 from tests.support import blocks
 
 
@@ -34,6 +34,18 @@ def test_the_readme_s_program_runs_as_written(run: Path) -> None:
     taken = names["probabilities"].gather(-1, games["action"].unsqueeze(-1)).squeeze(-1)
     assert torch.allclose(taken.log(), games["action_log_prob"], atol=1e-5)
     assert names["step"].next_latent.shape == names["latent"].shape
+
+
+def test_the_readme_s_program_runs_with_a_memory(tmp_path: Path) -> None:
+    """What the agent remembered is carried from step to step, and told again from the games."""
+    train(configured(tmp_path / "run", "planner=dreamspi", "env.max_steps=3", *RSSM, iterations=1))
+    [program] = blocks("python", "README.md")
+    names: dict[str, Any] = {}
+    exec(program.replace("runs/<name>", str(tmp_path / "run")), names)
+    games = names["games"]
+    assert (games["memory"][:, 0] == 0).all() and (games["memory"][:, 1].abs().sum(-1) > 0).all()
+    taken = names["probabilities"].gather(-1, games["action"].unsqueeze(-1)).squeeze(-1)
+    assert torch.allclose(taken.log(), games["action_log_prob"], atol=1e-5)
 
 
 def test_it_is_the_agent_of_the_checkpoint(run: Path) -> None:

@@ -121,7 +121,7 @@ def test_overlapping_one_critic_judges_all_of_a_batch(tmp_path: Path, monkeypatc
         assert torch.equal(twin["state_value"], batch["state_value"]), "what was recorded stays"
         if not stale:
             with torch.no_grad():
-                now = planner.agent.heads(planner.encode(batch["observation"])).value.unsqueeze(-1)
+                now = planner.agent.heads(planner.encode(batch)).value.unsqueeze(-1)
     assert torch.equal(seen[0], batch["state_value"])
     torch.testing.assert_close(seen[1], now)
 

@@ -178,7 +178,7 @@ def test_an_encoder_by_its_class(install: Install) -> None:
     encoder = "{_target_: outsider.encoder.Flat, _partial_: true, width: 9}"
     assert main(["train", *tiny(f"world_model.encoder={encoder}", iterations=1), "run_dir=run"]) == 0
     agent = load_agent("run")
-    assert agent.planner.encode(agent.env.reset()["observation"]).shape == (1, 9)
+    assert agent.planner.encode(agent.env.reset()).shape == (1, 9)
 
 
 def test_classes_train_side_by_side(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
