@@ -25,6 +25,7 @@ from dreamspi.catalogue import config_directory, defaults_of, env_names, options
 from dreamspi.errors import UserError
 from dreamspi.outside import ENTRY_POINTS, class_option, is_class
 from dreamspi.overrides import check_groups, check_keys, group_choices, is_group, is_hydra, name_classes, parse
+from dreamspi.replaced import leave_behind
 
 VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
@@ -76,6 +77,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         with open_dict(config):
             del config["hydra"]
             config.choices = _choices(config, choices)
+        leave_behind(config, base, parsed)
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(str(error).strip()) from error
