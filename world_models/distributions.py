@@ -24,7 +24,14 @@ def truncated_noise(sample_shape: torch.Size, like: Tensor) -> Tensor:
 
 
 class Point(Delta):
-    """A certain outcome: TorchRL's, whose ``sample`` torch.compile can't follow."""
+    """A certain outcome: TorchRL's, whose ``sample`` torch.compile can't follow, and which hides its ``rsample``."""
+
+    has_rsample = True
+
+    @property
+    def variance(self) -> Tensor:
+        """0, ``[..., *event]``."""
+        return torch.zeros_like(self.mean)
 
     def sample(self, size: torch.Size | None = None) -> Tensor:
         """The point, without its gradient, ``[*size, ..., *event]``."""
@@ -104,6 +111,11 @@ class SideBySide(Distribution):
         """Mean, ``[..., event]``."""
         return self.join([part.mean for part in self.parts])
 
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each number, ``[..., event]``."""
+        return self.join([part.variance for part in self.parts])
+
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Sample without gradient, ``[*sample_shape, ..., event]``."""
         return self.join([part.sample(torch.Size(sample_shape)) for part in self.parts])
@@ -140,6 +152,13 @@ class Vote(Distribution):
     def mean(self) -> Tensor:
         """Mean, ``[..., *event]``."""
         return self._means.mean(0)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each dimension, ``[..., *event]``: the members' own, and that of their means."""
+        means = self._means
+        within = torch.stack([member.variance for member in self.members]).mean(0)
+        return within + (means - means.mean(0)).square().mean(0)
 
     @property
     def disagreement(self) -> Tensor:

@@ -31,6 +31,7 @@ class Penalty:
         """Penalty ``[...]`` from the squared norm of the gradient, ``[...]``."""
         raise NotImplementedError
 
+    @torch.compiler.disable  # it can't differentiate a gradient
     def __call__(self, function: Callable[[Tensor], Tensor], latent: Tensor, latent_dims: int) -> Tensor:
         """Penalty of each transition.
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch.distributions import Independent, Normal
-from torchrl.data import Bounded, Categorical, Unbounded
+from torchrl.data import Bounded, Categorical, OneHot, Unbounded
 
 from tests.world_models.support import observation_spec, unseeded
 from world_models.checks import CHECKS, CheckFailed, Skipped, Subject, first_suited, run, sentence
+from world_models.checks.distances import _to_two_outcomes
 from world_models.checks.lipschitz import _pairs
 from world_models.checks.observations import draw
 from world_models.contract import Unsuited
@@ -94,6 +97,19 @@ def compared(model, latent, action):
     return latent.sum(-1)
 
 
+def dreaming(**changes):
+    def imagine(model, latent, action):
+        step = NormalModel.imagine(model, latent, action)
+        return step._replace(**{key: change(getattr(step, key)) for key, change in changes.items()})
+
+    return imagine
+
+
+def one_hot(model, spec, actions):
+    NormalModel.__init__(model, spec, actions)
+    model.latent_spec = OneHot(64, dtype=torch.float32)
+
+
 class BatchMean(Cost):
     def __call__(self, distribution, next_latent):
         return (distribution.mean - next_latent).square().mean()
@@ -115,6 +131,19 @@ def shared(model, latent, action, reward, *rest):
 
 def impure(model, latent, action):
     return latent.sum(-1) if latent.max() > 0 else -latent.sum(-1)
+
+
+def shy(model, observation):
+    return NormalModel.encode(model, observation) * (1 if observation.sum() > 0 else -1)
+
+
+def shy_dream(model, latent, action):
+    step = NormalModel.imagine(model, latent, action)
+    return step if latent.sum() > 0 else step._replace(reward=-step.reward)
+
+
+def shy_losses(model, *given):
+    return NormalModel.local_losses(model, *given) * (1 if given[0].sum() > 0 else -1)
 
 
 SABOTAGE = [
@@ -154,6 +183,16 @@ SABOTAGE = [
     ("losses_are_per_transition", {"local_losses": shared}, ['local_losses["reward"]', "other transitions"]),
     ("samples", {"transition": transition(lambda *x: Independent(Biased(*x), 1))}, ["samples with the mean"]),
     ("samples", {"transition": transition(lambda m, s: Independent(Normal(m.detach(), s.detach()), 1))}, ["rsample()"]),
+    ("dreams", {"imagine": dreaming(next_latent=torch.zeros_like)}, ["samples with the mean", "next_latent"]),
+    ("dreams", {"imagine": dreaming(reward=lambda r: r + 100)}, ["imagine(...).reward", "differ by up to 100"]),
+    ("dreams", {"imagine": dreaming(termination=lambda t: t + 7)}, ["imagine(...).termination", "up to 7"]),
+    ("dreams", {"imagine": dreaming(uncertainty=lambda u: u + 1)}, ["as tells_uncertainty is False", "1 to 1"]),
+    (
+        "shapes",
+        {"imagine": dreaming(uncertainty=lambda u: u.unsqueeze(-1))},
+        ["imagine(...).uncertainty: a finite tensor []", "[1] of"],
+    ),
+    ("shapes", {"__init__": one_hot}, ["encode: a latent of latent_spec", "none of OneHot"]),
     (
         "densities",
         {"transition": transition(lambda *x: Independent(Unnormalized(*x), 1))},
@@ -175,6 +214,9 @@ SABOTAGE = [
     ("weights_are_followed", {"transition": versioned}, ["with and without gradient", "torch.equal"]),
     ("compiles", {"reward": impure}, ["one graph", "a break:"]),
     ("compiles", {"reward": compared}, ["one graph", "a break:"]),
+    ("compiles", {"encode": shy}, ["encode in one graph", "a break:"]),
+    ("compiles", {"imagine": shy_dream}, ["imagine in one graph", "a break:"]),
+    ("compiles", {"local_losses": shy_losses}, ["local_losses in one graph", "a break:"]),
     ("learns_a_chain", {"local_losses": losses(reward=lambda loss: -loss)}, ["reward error below 0.2", "updates"]),
 ]
 
@@ -195,6 +237,17 @@ def test_each_mistake_is_caught_and_explained(name, methods, parts, monkeypatch)
     told = str(failure.value)
     for part in ("expected: ", "got: ", "look at: ", *parts):
         assert part in told, told
+
+
+def test_the_exact_distance_to_two_outcomes_is_the_transport_problem_s():
+    torch.manual_seed(0)
+    drawn, outcomes = torch.randn(8, 3), torch.randn(2, 3)
+    plan = np.zeros((10, 2, 8))  # what leaves each outcome, and what arrives at each sample
+    plan[0, 0], plan[1, 1] = 1, 1
+    plan[range(2, 10), :, range(8)] = 1
+    cost = torch.cdist(outcomes, drawn, p=1.0).double().flatten().numpy()
+    best = linprog(cost, A_eq=plan.reshape(10, 16), b_eq=[0.5] * 2 + [0.125] * 8).fun
+    assert _to_two_outcomes(drawn, outcomes) == pytest.approx(best, rel=1e-5)
 
 
 def test_a_small_claim_is_refuted_in_the_reward_too():

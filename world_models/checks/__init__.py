@@ -19,7 +19,7 @@ from world_models.checks.gradients import gradients_arrive, gradients_stop, loss
 from world_models.checks.learning import learns_a_chain
 from world_models.checks.lipschitz import lipschitz
 from world_models.checks.outcome import CheckFailed, Skipped
-from world_models.checks.sampling import densities, samples
+from world_models.checks.sampling import densities, dreams, samples
 from world_models.checks.shapes import devices, folding, probabilities, shapes
 from world_models.checks.state import compiles, seeds, state_dict, weights_are_followed
 from world_models.checks.subject import Build, Subject
@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     gradients_stop,
     losses_are_per_transition,
     samples,
+    dreams,
     densities,
     probabilities,
     distances,

@@ -16,8 +16,9 @@ UPDATES, LOOK_EVERY = 1000, 50
 #: Of Adam. As in training the encoder is the slower: a fast one merges one-hots before the model has learnt.
 RATE, ENCODER_RATE = 2e-3, 5e-4
 TRIES = 64  # random observations among which four distinct ones must be
-#: Errors that a model is through with. The transition's is a share of the mean distance between states.
-REWARD, TERMINATION, TRANSITION = 0.2, 0.05, 0.3
+#: Errors that a model is through with. The transition's is a share of the mean distance between states, and a larger
+#: one where a Lipschitz constant is promised: there a move that takes states apart can't be learnt.
+REWARD, TERMINATION, TRANSITION, LIPSCHITZ_TRANSITION = 0.2, 0.05, 0.1, 0.3
 #: Which part of a YAML file an error speaks of.
 YAML_KEYS = {"transition": "cost", "reward": "reward", "termination": "termination"}
 
@@ -109,10 +110,10 @@ def _wanting(model: WorldModel, before: dict[str, float], after: dict[str, float
 
     A reward with a Lipschitz constant is only as steep as its states are apart: it must improve, no more.
     """
-    bounded = model.reward_lipschitz is not None
+    bounded, transition_bounded = model.reward_lipschitz is not None, model.transition_lipschitz is not None
     most = {
         "reward": before["reward"] if bounded else REWARD,
         "termination": TERMINATION,
-        "transition": TRANSITION,
+        "transition": LIPSCHITZ_TRANSITION if transition_bounded else TRANSITION,
     }
     return [(key, limit) for key, limit in most.items() if not after[key] < limit]

@@ -32,20 +32,22 @@ def samples(subject: Subject) -> None:
         )
         arrived = any(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in found)
         expect(arrived, "rsample(), as has_rsample is true, with a gradient to the parameters", "none", look)
-    _right_mean(distribution, max(64, min(MOST_SAMPLES, MOST_NUMBERS // given.latent.numel())))
+    count = max(64, min(MOST_SAMPLES, MOST_NUMBERS // given.latent.numel()))
+    with torch.no_grad():
+        _same_mean(distribution, distribution.sample(torch.Size((count,))), "transition(...).sample")
 
 
-@torch.no_grad()
-def _right_mean(distribution: Distribution, count: int) -> None:
-    drawn, mean = distribution.sample(torch.Size((count,))), distribution.mean
+def _same_mean(distribution: Distribution, drawn: Tensor, method: str) -> None:
+    """That samples ``[samples, ...]`` have the distribution's mean, within their noise."""
+    mean, count = distribution.mean, len(drawn)
     error = (drawn.mean(0) - mean).abs()
     excess = error - SIGMAS * deviation(distribution, drawn) / count**0.5 - 1e-4 * (1 + mean.abs())
     worst = excess.argmax()
     expect(
         bool((excess <= 0).all()),
-        f"samples with the mean of the distribution, here {float(mean.flatten()[worst]):.4g}",
+        f"{method}: samples with the mean of the distribution, here {float(mean.flatten()[worst]):.4g}",
         f"{count} samples with mean {float(drawn.mean(0).flatten()[worst]):.4g}",
-        "transition(...).mean and .sample",
+        f"transition(...).mean and {method}",
     )
 
 
@@ -55,6 +57,37 @@ def deviation(distribution: Distribution, drawn: Tensor) -> Tensor:
         return distribution.variance.sqrt()
     except NotImplementedError:
         return drawn.std(0)
+
+
+@torch.no_grad()
+def dreams(subject: Subject) -> None:
+    """imagine draws next latents from transition, and tells reward and termination as the model's methods do."""
+    model = subject.model
+    given = subject.transitions(model, 4)
+    count = max(64, min(MOST_SAMPLES, MOST_NUMBERS // given.latent.numel()))
+    latent = given.latent.expand(count, *given.latent.shape)
+    action = given.action.expand(count, *given.action.shape)
+    step = model.imagine(latent, action)
+    _same_mean(model.transition(given.latent, given.action), step.next_latent, "imagine(...).next_latent")
+    _equal("reward", step.reward, model.reward(latent, action))
+    _equal("termination", step.termination, model.termination(latent, action, step.next_latent))
+    doubt = step.uncertainty
+    expect(
+        bool((doubt >= 0).all() if model.tells_uncertainty else (doubt == 0).all()),
+        f"imagine(...).uncertainty: {'at least 0' if model.tells_uncertainty else '0, as tells_uncertainty is False'}",
+        f"values from {float(doubt.min()):.3g} to {float(doubt.max()):.3g}",
+        "imagine; tells_uncertainty",
+    )
+
+
+def _equal(name: str, dreamt: Tensor, own: Tensor) -> None:
+    difference = float((dreamt - own).abs().max())
+    expect(
+        difference <= 1e-4 * (1 + float(own.abs().max())),
+        f"imagine(...).{name}: that of the model's {name}, which certificates and reports speak of",
+        f"values that differ by up to {difference:.3g}",
+        f"imagine, or {name}",
+    )
 
 
 def densities(subject: Subject) -> None:

@@ -48,6 +48,14 @@ def shapes(subject: Subject) -> None:
         expect_tensor(step.next_latent, shape, torch.float32, "imagine(...).next_latent")
         expect_tensor(step.reward, batch, torch.float32, "imagine(...).reward")
         expect_tensor(step.termination, batch, torch.float32, "imagine(...).termination")
+        expect_tensor(step.uncertainty, batch, torch.float32, "imagine(...).uncertainty", "0 from a model without one")
+        _of_the_spec(model, batch, {"encode": latent, "imagine(...).next_latent": step.next_latent})
+
+
+def _of_the_spec(model: WorldModel, batch: tuple[int, ...], latents: dict[str, Tensor]) -> None:
+    spec = model.latent_spec.expand(*batch, *model.latent_spec.shape)
+    for name, latent in latents.items():
+        expect(spec.is_in(latent.detach()), f"{name}: a latent of latent_spec", f"none of {spec}", "latent_spec")
 
 
 def _memory(model: WorldModel, latent: Tensor, subject: Subject, batch: tuple[int, ...]) -> None:

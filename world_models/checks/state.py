@@ -12,7 +12,7 @@ from torch import Tensor
 
 from world_models.checks.outcome import CheckFailed, Skipped, expect
 from world_models.checks.subject import Subject, Transitions, encode
-from world_models.contract import WorldModel
+from world_models.contract import LOCAL_LOSSES, WorldModel
 
 
 def state_dict(subject: Subject) -> None:
@@ -129,31 +129,44 @@ def weights_are_followed(subject: Subject) -> None:
 
 
 def compiles(subject: Subject) -> None:
-    """torch.compile takes transition, reward and termination as one graph, without breaks."""
+    """torch.compile takes what planners call in each update, with its gradients, as graphs without breaks."""
     model = subject.fresh()
-    given = subject.transitions(model, 8)
+    inputs, given = subject.inputs(model, 8), subject.transitions(model, 8)
+    latent, action, _, next_latent, _ = given = Transitions(*(tensor.detach() for tensor in given))
 
-    def hot(latent: Tensor, action: Tensor, next_latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def outcome(latent: Tensor, action: Tensor, next_latent: Tensor) -> tuple[Tensor, ...]:
         mean = model.transition(latent, action).mean
         return mean, model.reward(latent, action), model.termination(latent, action, next_latent)
 
-    arguments = (given.latent.detach(), given.action, given.next_latent.detach())
+    def learnt(*given: Tensor) -> tuple[Tensor, ...]:
+        losses = model.local_losses(*given)
+        return tuple(losses[key] for key in LOCAL_LOSSES)
+
+    _without_breaks("encode", lambda *inputs: (encode(model, *inputs),), inputs, compare=True)
+    with torch.no_grad():
+        _without_breaks("transition, reward, termination", outcome, (latent, action, next_latent), compare=True)
+    _without_breaks("imagine", model.imagine, (latent, action))
+    _without_breaks("local_losses", learnt, given)
+
+
+def _without_breaks(
+    name: str, function: Callable[..., tuple[Tensor, ...]], arguments: tuple[Tensor, ...], compare: bool = False
+) -> None:
+    """Compiles and calls; what draws nothing must also give the same values as uncompiled."""
     try:
         # The backend "eager" runs the graph as it is: what is checked is that there is one.
-        compiled = torch.compile(hot, fullgraph=True, backend="eager")
+        compiled = torch.compile(function, fullgraph=True, backend="eager")
     except RuntimeError as error:
         raise Skipped(f"torch.compile can't be used here: {error}") from error
     try:
-        with torch.no_grad():
-            for _ in range(2):  # what a first call keeps, the second meets
-                results = compiled(*arguments)
+        for _ in range(2):  # what a first call keeps, the second meets
+            results = compiled(*arguments)
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = " ".join(str(error).strip().splitlines()[0].split())
         user = getattr(error, "real_stack", None)
-        where = f"{user[-1].filename}:{user[-1].lineno}" if user else "transition, reward, termination"
-        raise CheckFailed("transition, reward and termination in one graph", f"a break: {reason}", where) from error
+        where = f"{user[-1].filename}:{user[-1].lineno}" if user else name
+        raise CheckFailed(f"{name} in one graph", f"a break: {reason}", where) from error
     finally:
         torch._dynamo.reset()
-    with torch.no_grad():
-        for name, mine, theirs in zip(("transition", "reward", "termination"), hot(*arguments), results, strict=True):
-            expect(torch.allclose(mine, theirs, atol=1e-5), f"{name}: the same values compiled", "other values", name)
+    for mine, theirs in zip(function(*arguments), results, strict=True) if compare else ():
+        expect(torch.allclose(mine, theirs, atol=1e-5), f"{name}: the same values compiled", "other values", name)
