@@ -58,12 +58,16 @@ def dream_quality(
     quality = judge(walk, typical_distance(beliefs[0].flatten(0, 1)), gamma)
     found = {
         "latent_error_first": quality.latent_error_relative[0],
+        "latent_error_half": quality.latent_error_relative[(horizon - 1) // 2],
         "latent_error_last": quality.latent_error_relative[-1],
+        "still_error_last": quality.still_error_relative[-1],
         "reward_error_last": quality.reward_error[-1],
+        "reward_error_on_largest_last": quality.reward_error_on_largest[-1],
         "value_error_last": quality.value_error[-1],
         "return_correlation": quality.returns.correlation,
         "return_error": quality.returns.error,
         "return_bias": quality.returns.bias,
         "calibration_error": quality.termination.error,
+        "brier_score": quality.termination.brier,
     }
     return {f"dream_quality/{key}": value for key, value in found.items() if not math.isnan(value)}

@@ -13,13 +13,17 @@ from tests.planners.training import started, states
 
 QUALITY = {
     "dream_quality/latent_error_first",
+    "dream_quality/latent_error_half",
     "dream_quality/latent_error_last",
+    "dream_quality/still_error_last",
     "dream_quality/reward_error_last",
+    "dream_quality/reward_error_on_largest_last",
     "dream_quality/value_error_last",
     "dream_quality/return_correlation",
     "dream_quality/return_error",
     "dream_quality/return_bias",
     "dream_quality/calibration_error",
+    "dream_quality/brier_score",
 }
 
 
@@ -50,7 +54,8 @@ def test_one_step_is_a_horizon_too() -> None:
     )
     found = training.iterate()
     training.close()
-    assert found["dream_quality/latent_error_first"] == found["dream_quality/latent_error_last"]
+    errors = {found[f"dream_quality/latent_error_{step}"] for step in ("first", "half", "last")}
+    assert len(errors) == 1
 
 
 def test_numbers_of_a_known_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +65,11 @@ def test_numbers_of_a_known_error(monkeypatch: pytest.MonkeyPatch) -> None:
     found = diagnosis(drift.agent(error=(0.0, 0.5)), walks, 0.9, dreams=True)
     assert set(found) == QUALITY
     assert found["dream_quality/latent_error_last"] == pytest.approx(8 * found["dream_quality/latent_error_first"])
+    assert found["dream_quality/latent_error_half"] == pytest.approx(4 * found["dream_quality/latent_error_first"])
     assert found["dream_quality/reward_error_last"] == pytest.approx(7.0)
+    assert found["dream_quality/reward_error_on_largest_last"] == pytest.approx(7.0)
     assert found["dream_quality/value_error_last"] == found["dream_quality/calibration_error"] == 0.0
+    assert found["dream_quality/brier_score"] == 0.0 < found["dream_quality/still_error_last"]
     walks["next", "reward"].zero_()
     assert QUALITY - set(diagnosis(drift.agent(), walks, 0.9, dreams=True)) == {"dream_quality/return_correlation"}
 

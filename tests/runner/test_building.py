@@ -19,11 +19,21 @@ from dreamspi.training import Training
 from tests.runner.support import configured
 from tests.support import dreams
 
+#: A small picture, a vector, and a picture whose latent is a feature map.
+OBSERVATIONS = (
+    ["env=maze", "env.max_steps=6"],
+    ["env=gym/CartPole-v1"],
+    ["env=maze", "env.max_steps=6", "env.picture=84", "env.encoder=nature_cnn"],
+)
+
 
 @pytest.mark.parametrize("world_model", options("world_model"))
 @pytest.mark.parametrize("planner", options("planner"))
 def test_every_planner_with_every_model(planner: str, world_model: str, tmp_path: Path) -> None:
-    words = [f"planner={planner}", f"world_model={world_model}", "env.max_steps=6", "log_every=1"]
+    """On one kind of observation each, another for each planner that learns a model, as far as a model takes them."""
+    turn = options("planner").index(planner) + options("world_model").index(world_model)
+    shown = OBSERVATIONS[0 if world_model == "tabular" else turn % 3]
+    words = [*shown, f"planner={planner}", f"world_model={world_model}", "log_every=1"]
     training = Training(configured(tmp_path, *words))
     training.start()
     before = {name: p.clone() for name, p in training.planner.agent.named_parameters()}

@@ -26,7 +26,7 @@ from world_models.costs import (
     expected_deviation,
 )
 from world_models.discrepancy import TotalVariation
-from world_models.distributions import SideBySide, SoftMixture, truncated_noise
+from world_models.distributions import Point, SideBySide, SoftMixture, truncated_noise
 from world_models.names import Unsuited
 
 CASES = [(0.0, 1.0, 0.0), (0.3, 0.5, 2.0), (-1.0, 2.0, -1.5), (0.2, 0.1, 5.0), (1.0, 3.0, 0.9)]
@@ -154,12 +154,27 @@ def test_smooth_l1_with_beta_is_huber_over_beta():
         SmoothL1(beta=0)
 
 
+class Silent(Normal):
+    """Of unknown variance."""
+
+    @property
+    def variance(self):
+        raise NotImplementedError
+
+
 def test_squared_is_bias_and_variance():
+    """In closed form, or the mean of what one sample gives."""
     torch.manual_seed(0)
     mean, scale, point = torch.randn(3), torch.rand(3), torch.randn(3)
-    many = Independent(Normal(mean.expand(40000, 3), scale.expand(40000, 3)), 1)
     expected = ((point - mean).square() + scale.square()).mean()
+    assert torch.allclose(Squared()(Independent(Normal(mean, scale), 1), point), expected)
+    many = Independent(Silent(mean.expand(40000, 3), scale.expand(40000, 3)), 1)
     assert Squared()(many, point.expand(40000, 3)).mean().item() == pytest.approx(expected.item(), rel=0.02)
+    parts = SideBySide(
+        Point(mean, batch_shape=mean.shape[:0], event_shape=mean.shape), Independent(Normal(mean, scale), 1)
+    )
+    both = Squared(reduction="sum")(parts, torch.cat((point, point)))
+    assert torch.allclose(both, 2 * (point - mean).square().sum() + scale.square().sum())
     assert Squared(reduction="sum")(delta(torch.zeros(1, 5)), torch.full((1, 5), 2.0)).item() == 20.0
 
 

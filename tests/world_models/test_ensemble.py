@@ -46,6 +46,10 @@ def test_a_vote_has_the_density_of_a_mixture() -> None:
     torch.testing.assert_close(
         torch.trapezoid(density * grid[..., 0], grid[..., 0], dim=0), vote.mean[:, 0], rtol=1e-4, atol=1e-4
     )
+    spread = (grid[..., 0] - vote.mean[:, 0]).square()
+    torch.testing.assert_close(
+        torch.trapezoid(density * spread, grid[..., 0], dim=0), vote.variance[:, 0], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_a_sample_is_one_member_s_with_its_gradient() -> None:

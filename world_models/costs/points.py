@@ -1,4 +1,4 @@
-"""Costs between ``z'`` and points that the model draws, dimension by dimension: smooth-L1 and squared."""
+"""Costs between ``z'`` and what the model draws, dimension by dimension: smooth-L1 and squared."""
 
 from __future__ import annotations
 
@@ -60,10 +60,19 @@ class SmoothL1(_PointCost):
 
 
 class Squared(_PointCost):
-    """The squared error of one reparameterized sample, whose expectation is ``(z' - mean)^2 + variance``.
+    """The expected squared error of a sample, ``(z' - mean)^2 + variance``; of one reparameterized sample where the
+    distribution does not tell its variance.
 
     Its minimizer is the mean of the world's next latents, without spread.
     """
+
+    def __call__(self, distribution: Distribution, next_latent: Tensor) -> Tensor:
+        """Per-transition cost ``[...]``."""
+        try:
+            error = self.per_dimension(distribution.mean, next_latent) + distribution.variance
+        except NotImplementedError:
+            return super().__call__(distribution, next_latent)
+        return over_dimensions(error, distribution, self.reduction)
 
     def per_dimension(self, sample: Tensor, point: Tensor) -> Tensor:
         """Squared error of each dimension."""
