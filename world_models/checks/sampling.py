@@ -8,6 +8,7 @@ from torch.distributions import Distribution, Independent
 
 from world_models.checks.outcome import Skipped, expect
 from world_models.checks.subject import Subject
+from world_models.distributions import SideBySide
 
 MOST_NUMBERS = 2_000_000
 MOST_SAMPLES = 2000
@@ -95,10 +96,7 @@ def densities(subject: Subject) -> None:
     model = subject.model
     with torch.no_grad():
         given = subject.transitions(model, 1)
-        base = model.transition(given.latent, given.action)
-        while isinstance(base, Independent):
-            base = base.base_dist
-        total = _total(base)
+        total = torch.cat(_totals(model.transition(given.latent, given.action)))
     worst = total.flatten()[(total - 1).abs().argmax()]
     expect(
         abs(float(worst) - 1) < 0.02,
@@ -106,6 +104,24 @@ def densities(subject: Subject) -> None:
         f"{float(worst):.4g}",
         "transition(...).log_prob: its normalization",
     )
+
+
+def _totals(distribution: Distribution) -> list[Tensor]:
+    """The masses of all dimensions and variables; of parts side by side, of those that have a density."""
+    base = distribution
+    while isinstance(base, Independent):
+        base = base.base_dist
+    if not isinstance(base, SideBySide):
+        return [_total(base).flatten()]
+    found: list[Tensor] = []
+    for part in base.parts:
+        try:
+            found += _totals(part)
+        except Skipped as reason:
+            skipped = reason
+    if not found:
+        raise skipped
+    return found
 
 
 def _total(base: Distribution) -> Tensor:
