@@ -116,8 +116,8 @@ class NatureCNN(Encoder):
 
     def prepare(self, observation: Tensor) -> Tensor:
         """As above, and in the form that ``body`` takes."""
-        # Rearranged while a number is still one byte.
-        return super().prepare(observation.contiguous(memory_format=torch.channels_last))
+        # Channels last, rearranged while a number is still one byte, and plane by plane, which is faster than at once.
+        return super().prepare(torch.stack(observation.unbind(1), -1).movedim(-1, 1))
 
 
 class DenseCNN(NatureCNN):
