@@ -7,7 +7,8 @@ Each cell is an ordinary `dreamspi train planner=dreamspi` on one thread, and `d
 it, in Atari, whose games are long, on 5; its dreams are as short as the longest of them where that has not 8 steps.
 What is finished is kept, what was interrupted goes on. Prints a table in Markdown for each environment: means over the
 seeds, and in brackets the smallest and the largest. Cost is processor time, of training alone, over that of
-`deterministic` on the same environment; return is the mean of the last 100 training games, raw.
+`deterministic` on the same environment; return is the mean of the last 100 training games, raw, or, where training was
+too short for a game to end, of as many games after it as dreams are judged on.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from dreamspi.overrides import check_environment
 from dreamspi.run_directory import write_atomically
 
 #: Environment steps of a training, where ``steps=`` says nothing else.
-STEPS = {"maze": 50_000, "minatar": 50_000, "atari": 5_120, "gym": 50_000}
+STEPS = {"maze": 50_000, "minatar": 50_000, "atari": 20_480, "gym": 50_000}
+#: Keys of `dreamspi train` without a dot that all cells may share.
+TRAINING = ("num_envs", "num_steps", "gamma", "precision")
 DEFAULTS = {
     "envs": "maze,minatar/breakout,minatar/space_invaders,atari/Pong",
     "models": "",
@@ -98,10 +101,10 @@ def parse(words: Sequence[str]) -> Study:
         key, _, value = word.partition("=")
         if key in chosen:
             chosen[key] = value
-        elif "." in key or key.startswith("+"):
+        elif "." in key or key.startswith("+") or key in TRAINING:
             overrides.append(word)
         else:
-            raise unknown("key", key, chosen)
+            raise unknown("key", key, [*chosen, *TRAINING])
     for key in ("seeds", "jobs", *(["steps"] if chosen["steps"] else [])):
         if not chosen[key].isdecimal() or int(chosen[key]) < 1:
             raise UserError(f"{key}={chosen[key]}: must be a whole number of at least 1.")
@@ -171,11 +174,11 @@ def row_of(study: Study, cell: Cell) -> list[float] | Refused:
         _train_and_judge(study, cell, run)
     except Refused as refusal:
         return refusal
-    found, summary = (json.loads((run / name).read_text()) for name in ("dream.json", "summary.json"))
+    found = json.loads((run / "dream.json").read_text())
     quality = found["sampled"]
     errors = [quality["latent_error_relative"][0], quality["latent_error_relative"][-1], quality["reward_error"][-1]]
     errors += [quality["reward_error_on_largest"][-1], quality["termination"]["error"]]
-    numbers = [*errors, json.loads((run / SECONDS).read_text()), summary["return_last"]]
+    numbers = [*errors, json.loads((run / SECONDS).read_text()), _return_of(cell, run)]
     return [float("nan") if number is None else number for number in numbers]
 
 
@@ -185,8 +188,21 @@ def _train_and_judge(study: Study, cell: Cell, run: Path) -> None:
         words += [f"run_dir={run}", f"total_steps={_steps(study, cell.env)}", "logger=none", *study.overrides]
         dreamspi("train", *([f"resume={run}"] if run.exists() else words), account=run / SECONDS)
     if not (run / "dream.json").exists():
-        episodes = ATARI_EPISODES if cell.env.startswith("atari") else EPISODES
-        dreamspi("dream", f"run={run}", f"episodes={episodes}", f"seed={cell.seed}")
+        dreamspi("dream", f"run={run}", f"episodes={_episodes(cell)}", f"seed={cell.seed}")
+
+
+def _episodes(cell: Cell) -> int:
+    return ATARI_EPISODES if cell.env.startswith("atari") else EPISODES
+
+
+def _return_of(cell: Cell, run: Path) -> float:
+    trained = json.loads((run / "summary.json").read_text())["return_last"]
+    if trained is not None:
+        return trained
+    played = run / "evaluation.json"
+    if not played.exists():
+        dreamspi("evaluate", f"run={run}", f"episodes={_episodes(cell)}", f"seed={cell.seed}", f"json={played}")
+    return json.loads(played.read_text())["mean"]
 
 
 def _name(study: Study, cell: Cell) -> str:

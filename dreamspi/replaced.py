@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from pydoc import locate
 
 from hydra.core.override_parser.types import Override
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 TARGET = "._target_"
@@ -14,13 +14,13 @@ TARGET = "._target_"
 
 def leave_behind(config: DictConfig, base: DictConfig, parsed: Iterable[Override]) -> None:
     """Removes, from each part whose ``_target_`` was typed, the keys of its file that the new class has no argument of
-    that name for. What was typed stays, right or wrong: the constructor tells.
+    that name for. What was typed stays, right or wrong: the constructor tells. A whole group is no part.
 
     Args:
         config: composed with all that was typed.
         base: the same as its files have it.
     """
-    typed = [override.key_or_group for override in parsed]
+    typed = [key for override in parsed for key in _keys(override.key_or_group, override.value())]
     for key in typed:
         part = key.removesuffix(TARGET)
         if part == key or "." not in part or _unchanged(config, base, key):
@@ -34,6 +34,13 @@ def leave_behind(config: DictConfig, base: DictConfig, parsed: Iterable[Override
                     del section[name]
 
 
+def _keys(key: str, value: object) -> Iterator[str]:
+    """A key that was typed and, where its value is a section, all within."""
+    yield key
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield from _keys(f"{key}.{name}", inner)
+
+
 def _unchanged(config: DictConfig, base: DictConfig, key: str) -> bool:
     return OmegaConf.select(base, key) in (None, OmegaConf.select(config, key))
 
@@ -41,7 +48,7 @@ def _unchanged(config: DictConfig, base: DictConfig, key: str) -> bool:
 def _arguments(target: str) -> Collection[str] | None:
     """The names that a class or function takes; ``None`` where it takes any, or can't be had, which is told later."""
     try:
-        parameters = inspect.signature(get_object(target)).parameters
+        parameters = inspect.signature(locate(target)).parameters  # type: ignore[arg-type]
     except Exception:  # whatever importing a module of the user's may raise
         return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):

@@ -62,7 +62,6 @@ def dream_quality(
         "latent_error_last": quality.latent_error_relative[-1],
         "still_error_last": quality.still_error_relative[-1],
         "reward_error_last": quality.reward_error[-1],
-        "reward_error_on_largest_last": quality.reward_error_on_largest[-1],
         "value_error_last": quality.value_error[-1],
         "return_correlation": quality.returns.correlation,
         "return_error": quality.returns.error,

@@ -166,7 +166,8 @@ class WorldModel(nn.Module, ABC):
 
     @torch.no_grad()
     def imagine(self, latent: Tensor, action: Tensor) -> ImaginedStep:
-        """Samples one step of the latent model. Carries no gradient."""
+        """Samples one step of the latent model: ``z'`` of ``transition``, and what ``reward`` and ``termination`` say.
+        Carries no gradient."""
         next_latent = self.transition(latent, action).sample()
         reward = self.reward(latent, action)
         termination = self.termination(latent, action, next_latent)

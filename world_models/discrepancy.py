@@ -118,6 +118,7 @@ class Discrepancy(nn.Module, Cost):
         output = functional_call(self.discriminator, frozen, (latent, action, _points(strata, next_latent)))
         return self.difference(output, strata.weights)
 
+    @torch.compiler.disable  # a loss that takes steps of its own is none to differentiate
     def _ascend(self, latent: Tensor, action: Tensor, distribution: Distribution, next_latent: Tensor) -> None:
         self.discriminator.requires_grad_(True)
         for _ in range(self.updates):

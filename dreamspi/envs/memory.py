@@ -11,9 +11,9 @@ def carrying(env: EnvBase, memory: TensorSpec | None) -> EnvBase:
     beginning; the environment itself where there is no memory to carry, or it carries one already.
 
     Args:
-        env: a batch of N copies.
+        env: a batch of N copies; one in a transform is taken to carry it already.
         memory: spec of one memory, without batch dimensions.
     """
-    if memory is None or "memory" in env.full_observation_spec.keys():
+    if memory is None or isinstance(env, TransformedEnv):
         return env
     return TransformedEnv(env, TensorDictPrimer({"memory": memory}, default_value=0.0, expand_specs=True))

@@ -125,8 +125,7 @@ DREAMS = (
              {"dream_quality/return_error": "absolute error", "dream_quality/return_bias": "bias"},
              "A bias above 0 is a dream that promises too much."),
     Quantity("dream_errors", "Errors at the last step", "absolute error",
-             {"dream_quality/reward_error_last": "reward", "dream_quality/value_error_last": "value",
-              "dream_quality/reward_error_on_largest_last": "reward, on the largest"}, log=True),
+             {"dream_quality/reward_error_last": "reward", "dream_quality/value_error_last": "value"}, log=True),
     Quantity("dream_calibration", "Calibration of ends", "calibration error", {"dream_quality/calibration_error": ""},
              "Expected calibration error of the probability of an end."),
 )  # fmt: skip

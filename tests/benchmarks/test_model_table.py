@@ -42,15 +42,19 @@ def test_what_an_interrupted_training_has_cost_is_kept(tmp_path: Path, monkeypat
 
 
 def trained(command: str, *words: str, account: Path | None = None) -> None:
-    """In the place of the commands: tables refuse, and all errors of the others are their seeds."""
+    """In the place of the commands: tables refuse, no game of the mixture's ends in training, and all errors are the
+    seeds."""
     (run,) = (Path(word.partition("=")[2]) for word in words if word.startswith(("run=", "run_dir=")))
     if "tabular" in run.name:
         raise Refused("too many.")
     run.mkdir(parents=True, exist_ok=True)
+    if command == "evaluate":
+        (run / "evaluation.json").write_text('{"mean": -20.5}')
+        return
     seed = float(run.name[-1])
     error = {"latent_error_relative": [seed], "reward_error": [seed], "reward_error_on_largest": [seed]}
     (run / "dream.json").write_text(json.dumps({"sampled": error | {"termination": {"error": seed}}}))
-    (run / "summary.json").write_text('{"return_last": 3.5}')
+    (run / "summary.json").write_text(f'{{"return_last": {"null" if "mixture" in run.name else 3.5}}}')
     (run / "seconds.json").write_text("20.0" if "rssm" in run.name else "10.0")
 
 
@@ -63,6 +67,14 @@ def test_a_model_that_refuses_is_told_beneath_the_others(
     assert first == "| `rssm` | " + "0.5 (0–1) | " * 5 + "2 | 3.5 |"
     assert second == "| `deterministic` | " + "0.5 (0–1) | " * 5 + "1 | 3.5 |"
     assert (empty, last) == ("", "`tabular`: too many.")
+
+
+def test_where_no_game_ended_in_training_some_are_played_after_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_table, "dreamspi", trained)
+    assert main(["envs=maze", "models=mixture", "seeds=1", "num_envs=16"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("| 1 | -20.5 |")
 
 
 def test_where_all_refuse_there_is_no_table(

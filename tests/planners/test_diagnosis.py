@@ -17,7 +17,6 @@ QUALITY = {
     "dream_quality/latent_error_last",
     "dream_quality/still_error_last",
     "dream_quality/reward_error_last",
-    "dream_quality/reward_error_on_largest_last",
     "dream_quality/value_error_last",
     "dream_quality/return_correlation",
     "dream_quality/return_error",
@@ -67,7 +66,6 @@ def test_numbers_of_a_known_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["dream_quality/latent_error_last"] == pytest.approx(8 * found["dream_quality/latent_error_first"])
     assert found["dream_quality/latent_error_half"] == pytest.approx(4 * found["dream_quality/latent_error_first"])
     assert found["dream_quality/reward_error_last"] == pytest.approx(7.0)
-    assert found["dream_quality/reward_error_on_largest_last"] == pytest.approx(7.0)
     assert found["dream_quality/value_error_last"] == found["dream_quality/calibration_error"] == 0.0
     assert found["dream_quality/brier_score"] == 0.0 < found["dream_quality/still_error_last"]
     walks["next", "reward"].zero_()

@@ -30,7 +30,7 @@ OBSERVATIONS = (
 @pytest.mark.parametrize("world_model", options("world_model"))
 @pytest.mark.parametrize("planner", options("planner"))
 def test_every_planner_with_every_model(planner: str, world_model: str, tmp_path: Path) -> None:
-    """On one kind of observation each, another for each planner that learns a model, as far as a model takes them."""
+    """On one kind of observation each, in turn, so that a model meets all that it takes with one planner or another."""
     turn = options("planner").index(planner) + options("world_model").index(world_model)
     shown = OBSERVATIONS[0 if world_model == "tabular" else turn % 3]
     words = [*shown, f"planner={planner}", f"world_model={world_model}", "log_every=1"]

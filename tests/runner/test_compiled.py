@@ -30,7 +30,8 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "words"),
     [
-        pytest.param("aot_eager", ("world_model.penalty.weight=0.1",), id="graphs"),
+        pytest.param("aot_eager", (), id="graphs"),
+        pytest.param("aot_eager", ("world_model.penalty.weight=0.1",), id="graphs-penalty", marks=SLOW),
         pytest.param("inductor", (), id="code", marks=SLOW),
         pytest.param("inductor", RSSM, id="code-rssm", marks=SLOW),
     ],

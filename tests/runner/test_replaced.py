@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dreamspi.building import build_world_model, make_env, observed
+from dreamspi.cli import main
 from dreamspi.errors import UserError
 from dreamspi.training import Training
 from tests.runner.support import configured
@@ -42,9 +43,14 @@ def test_what_the_new_class_takes_is_kept(tmp_path: Path) -> None:
     energy = "world_model.cost._target_=world_models.costs.EnergyScore"
     found = configured(tmp_path, "world_model=mixture_paper", energy, "+world_model.cost.samples=3")
     assert dict(found.world_model.cost) == {"_target_": "world_models.costs.EnergyScore", "samples": 3}
+    section = "world_model.cost={_target_: world_models.costs.EnergyScore}"
+    found = configured(tmp_path, "world_model=mixture_paper", section)
+    assert dict(found.world_model.cost) == {"_target_": "world_models.costs.EnergyScore"}
 
 
-@pytest.mark.parametrize("typed", ["world_model.cost.reduction=sum", "+world_model.cost.beta=2.0"])
+@pytest.mark.parametrize(
+    "typed", ["world_model.cost.reduction=sum", "+world_model.cost.beta=2.0", "world_model.cost={reduction: sum}"]
+)
 def test_what_was_typed_stays_and_is_refused(typed: str, tmp_path: Path) -> None:
     energy = "world_model.cost._target_=world_models.costs.EnergyScore"
     with pytest.raises(UserError, match="unexpected keyword argument"):
@@ -55,3 +61,9 @@ def test_the_same_class_typed_again_changes_nothing(tmp_path: Path) -> None:
     again = "world_model.cost._target_=world_models.costs.SmoothL1"
     plain, typed = (configured(tmp_path, "world_model=mixture_paper", *words).world_model for words in ((), (again,)))
     assert plain == typed
+
+
+def test_a_class_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["train", f"run_dir={tmp_path / 'run'}", "world_model.cost._target_=world_models.costs.Nope"]
+    assert main(words) == 2
+    assert capfd.readouterr().err.count("\n") == 1

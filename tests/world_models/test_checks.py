@@ -20,6 +20,7 @@ from world_models.checks.observations import draw
 from world_models.contract import Unsuited
 from world_models.costs import Cost
 from world_models.discrepancy import Wasserstein
+from world_models.distributions import Point, SideBySide
 from world_models.normal import NormalModel
 from world_models.recurrent import RecurrentModel
 from world_models.testing import verify, world_model_checks
@@ -110,6 +111,21 @@ def one_hot(model, spec, actions):
     model.latent_spec = OneHot(64, dtype=torch.float32)
 
 
+def beside(mean, scale):
+    """A point, and a density that does not integrate to one."""
+    point = Point(mean[..., :32], batch_shape=mean.shape[:-1], event_shape=torch.Size([32]))
+    return SideBySide(point, Independent(Unnormalized(mean[..., 32:], scale[..., 32:]), 1))
+
+
+def soft(model, observation):
+    return torch.full_like(model.encoder(observation), 1 / 64)
+
+
+def bounded(model, spec, actions):
+    NormalModel.__init__(model, spec, actions)
+    model.latent_spec = Bounded(-1e-3, 1e-3, (64,))
+
+
 class BatchMean(Cost):
     def __call__(self, distribution, next_latent):
         return (distribution.mean - next_latent).square().mean()
@@ -192,12 +208,15 @@ SABOTAGE = [
         {"imagine": dreaming(uncertainty=lambda u: u.unsqueeze(-1))},
         ["imagine(...).uncertainty: a finite tensor []", "[1] of"],
     ),
-    ("shapes", {"__init__": one_hot}, ["encode: a latent of latent_spec", "none of OneHot"]),
+    ("shapes", {"__init__": one_hot}, ["encode: a latent of latent_spec, which is OneHot", "with sums from"]),
+    ("shapes", {"__init__": one_hot, "encode": soft}, ["encode: a latent of latent_spec", "from 0.01562 to 0.01562"]),
+    ("shapes", {"__init__": bounded}, ["encode: a latent of latent_spec, which is Bounded", "values from"]),
     (
         "densities",
         {"transition": transition(lambda *x: Independent(Unnormalized(*x), 1))},
         ["integrates to 1", "2.718"],
     ),
+    ("densities", {"transition": transition(beside)}, ["integrates to 1", "2.718"]),
     ("probabilities", {"termination": lambda model, z, a, y: z.sum(-1)}, ["[0, 1]", ".sigmoid()"]),
     (
         "distances",
@@ -398,6 +417,15 @@ def test_a_failure_as_a_test_shows_three_lines_and_no_traceback(once):
     with pytest.raises(pytest.fail.Exception) as failure:
         verify(NAMED["probabilities"], [subject(termination=lambda model, z, a, y: z.sum(-1))])
     assert failure.value.__context__ is None and len(str(failure.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("shape", [(1, 84, 84), (3, 40, 61), (4, 35, 84), (2, 24, 24)])
+def test_large_pictures_are_of_squares(shape):
+    pictures = draw(Bounded(0, 255, shape, dtype=torch.uint8), 50)
+    assert pictures.shape == (50, *shape) and len(pictures.unique(dim=0)) > 6
+    square = pictures[..., :12, 12:24].flatten(-2)
+    assert bool((square == square[..., :1]).all()) == (min(shape[1:]) >= 36)
+    assert (pictures[:, 0] != pictures[:, -1]).any() or shape[0] == 1
 
 
 def test_observations_without_bounds_are_of_usual_size():

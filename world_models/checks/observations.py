@@ -26,7 +26,9 @@ def draw(spec: TensorSpec, *batch: int) -> Tensor:
     if not spec.dtype.is_floating_point:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            pool = _coarse(spec.expand(DISTINCT, *spec.shape).rand())
+            pool = spec.expand(DISTINCT, *spec.shape).rand()
+        if isinstance(spec, Bounded):
+            pool = _coarse(pool)
         return pool[torch.randint(DISTINCT, batch)]
     whole = spec.expand(*batch, *spec.shape)
     if isinstance(spec, Bounded) and float(torch.maximum(spec.low.abs(), spec.high.abs()).max()) > WIDE:

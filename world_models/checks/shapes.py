@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchrl.data import OneHot
 
 from world_models.checks.outcome import CheckFailed, Skipped, expect, expect_tensor
 from world_models.checks.subject import Subject, Transitions, disturb, encode, remember
@@ -55,7 +56,12 @@ def shapes(subject: Subject) -> None:
 def _of_the_spec(model: WorldModel, batch: tuple[int, ...], latents: dict[str, Tensor]) -> None:
     spec = model.latent_spec.expand(*batch, *model.latent_spec.shape)
     for name, latent in latents.items():
-        expect(spec.is_in(latent.detach()), f"{name}: a latent of latent_spec", f"none of {spec}", "latent_spec")
+        inside = spec.is_in(latent)
+        told = f"values from {float(latent.min()):.4g} to {float(latent.max()):.4g}"
+        if isinstance(spec, OneHot):  # of which TorchRL asks only that they sum to one
+            inside = bool(((latent == 0) | (latent == 1)).all() and (latent.sum(-1) == 1).all())
+            told += f", with sums from {float(latent.sum(-1).min()):.4g} to {float(latent.sum(-1).max()):.4g}"
+        expect(inside, f"{name}: a latent of latent_spec, which is {type(spec).__name__}", told, "latent_spec")
 
 
 def _memory(model: WorldModel, latent: Tensor, subject: Subject, batch: tuple[int, ...]) -> None:
