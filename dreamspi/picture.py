@@ -47,6 +47,7 @@ MODEL = {
 }
 LATENT = {
     "model/effective_rank": "effective rank",
+    "model/latent_spread": "spread, share of size",
     "model/dead_units": "dead units, share",
     "maze_latent_distance": "distance of the choice cells",
 }

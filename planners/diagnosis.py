@@ -11,7 +11,7 @@ from torch import Tensor
 from planners.agent import Agent
 from planners.dream_quality import judge, typical_distance
 from planners.open_loop import open_loop
-from world_models.diagnostics import dead_units, effective_rank, reward_error_on_largest
+from world_models.diagnostics import dead_units, effective_rank, latent_spread, reward_error_on_largest
 
 #: Open-loop dreams at most, and their steps at most.
 DREAMS, HORIZON = 128, 8
@@ -45,6 +45,7 @@ def model_health(agent: Agent, batch: TensorDictBase, beliefs: tuple[Tensor, Ten
     return {f"model/{key}_distance": float(value.mean()) for key, value in distances.items()} | {
         "model/reward_error_on_largest": float(reward_error_on_largest(predicted, reward)),
         "model/effective_rank": float(effective_rank(rows)),
+        "model/latent_spread": float(latent_spread(rows)),
         "model/dead_units": float(dead_units(rows)),
     }
 

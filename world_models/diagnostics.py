@@ -47,6 +47,17 @@ def effective_rank(latents: Tensor) -> Tensor:
     return torch.where(total > 0, torch.special.entr(share).sum().exp(), 0.0)
 
 
+def latent_spread(latents: Tensor) -> Tensor:
+    """How far latents ``[N, *latent_shape]`` lie apart for their size, in [0, 1]: the root of the share of their mean
+    squared length that is variance. 0 where all are equal.
+
+    What a rank can't tell: it has no scale, and of latents that are all but equal it ranks what is left.
+    """
+    rows = _rows(latents)
+    variance = (rows - rows.mean(0)).square().sum(1).mean()
+    return (variance / rows.square().sum(1).mean().clamp_min(torch.finfo(rows.dtype).tiny)).sqrt()
+
+
 def dead_units(latents: Tensor) -> Tensor:
     """Share of latent units, in [0, 1], that are constant over a batch ``[N, *latent_shape]``."""
     rows = latents.detach().flatten(1)

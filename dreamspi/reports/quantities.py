@@ -83,6 +83,8 @@ LOSSES = (
 )  # fmt: skip
 LATENTS = (
     Quantity("latent_rank", "Effective rank", "directions in use", {"model/effective_rank": ""}),
+    Quantity("latent_spread", "Spread of the latents", "share of their size", {"model/latent_spread": ""},
+             "Near zero all states look alike to the policy, whatever the rank.", log=True),
     Quantity("latent_dead", "Dead units", "share of units", {"model/dead_units": ""}),
     Quantity("latent_distance", "Distance of the maze's choice cells", "distance", {"maze_latent_distance": ""},
              "Zero where the encoder takes the two cells for one."),

@@ -87,3 +87,4 @@ def test_errors_of_single_steps_by_hand(agent: Agent) -> None:
     assert found["model/termination_distance"] == pytest.approx(float(batch["next", "terminated"].float().mean()))
     assert found["model/reward_error_on_largest"] == pytest.approx(float(predicted[2, 3]) + 50.0)
     assert 1.0 < found["model/effective_rank"] < 4.0 and found["model/dead_units"] == 0.0
+    assert 0.1 < found["model/latent_spread"] < 1.0

@@ -161,6 +161,7 @@ def _model(cell: Cell, rng: np.random.Generator, done: np.ndarray) -> dict[str, 
     columns |= {"model/reward_distance": (0.05 + 0.3 * fall) * rng.uniform(0.9, 1.1)}
     columns |= {"model/reward_error_on_largest": 0.5 + 0.4 * fall, "model/termination_distance": 0.02 + 0.1 * fall}
     columns |= {"model/effective_rank": 30 + 10 * done, "model/dead_units": np.full(len(done), 0.2)}
+    columns |= {"model/latent_spread": 0.5 + 0.1 * done}
     if trained:
         columns |= {"dream_quality/latent_error_first": 0.3 + 0.5 * fall, "dream_quality/latent_error_last": 0.8 + fall}
         columns |= {"dream_quality/return_correlation": 0.9 - 0.5 * fall, "dream_quality/return_error": 0.1 + fall}

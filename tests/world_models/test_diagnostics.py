@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from world_models.diagnostics import dead_units, effective_rank, reward_error_on_largest
+from world_models.diagnostics import dead_units, effective_rank, latent_spread, reward_error_on_largest
 
 
 def test_effective_rank_counts_directions():
@@ -18,6 +18,19 @@ def test_equal_latents_have_no_rank():
     latents = torch.randn(1, 64, 7, 7).expand(700, -1, -1, -1)
     assert effective_rank(latents) == 0
     assert dead_units(latents) == 1
+
+
+def test_spread_is_relative_to_size():
+    torch.manual_seed(0)
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
+    for scale in (1.0, 1e3):
+        assert torch.allclose(latent_spread(scale * signs), torch.tensor(1.0))
+        far = scale * torch.cat((signs, torch.full((8, 1), 4.0)), 1)  # 3 of 19 parts of the square are variance
+        assert torch.allclose(latent_spread(far), torch.tensor((3 / 19) ** 0.5))
+    assert latent_spread(torch.randn(1, 64, 7, 7).expand(700, -1, -1, -1)) < 1e-6
+    assert latent_spread(torch.zeros(9, 5)) == 0
+    near = 1 + 1e-4 * torch.randn(500, 20)
+    assert effective_rank(near) > 10 and latent_spread(near) < 2e-4
 
 
 def test_rank_of_wide_latents_survives_the_projection():
