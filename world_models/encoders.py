@@ -124,7 +124,8 @@ class DenseCNN(NatureCNN):
     """The same convolutions, then a dense layer: latent ``[128]``, normalized as the MLP's.
 
     For models that dream: what moves far between two frames is out of a convolutional transition's sight, and a
-    dense one sees it; and a normalized latent can't shrink. At a fraction of the map's cost, too.
+    dense one sees it; and a normalized latent can't shrink, though all may come to point one way (watch
+    ``model/latent_spread``). At a fraction of the map's cost, too.
     """
 
     def __init__(self, observation_spec: TensorSpec, latent: int = 128) -> None:
