@@ -17,7 +17,6 @@ from torchrl.envs import ExplorationType, set_exploration_type, step_mdp
 from dreamspi.agents import load_agent
 from dreamspi.building import refusals
 from dreamspi.envs.base import VectorEnv
-from dreamspi.envs.memory import carrying
 from dreamspi.errors import UserError
 from dreamspi.generators import seed_everything
 from dreamspi.machine import prepare
@@ -125,7 +124,7 @@ class Film:
 def play(
     planner: Planner, env: VectorEnv, episodes: int, greedy: bool = False, film: Film | None = None
 ) -> tuple[list[float], list[int]]:
-    """Raw returns and lengths of whole games.
+    """Raw returns and lengths of whole games, in an environment that carries what a recurrent policy remembers.
 
     Each copy plays a share that is fixed in advance: taking the first games to end would favour short ones.
 
@@ -136,13 +135,12 @@ def play(
     returns: list[list[float]] = [[] for _ in share]
     lengths: list[list[int]] = [[] for _ in share]
     kind = ExplorationType.DETERMINISTIC if greedy else ExplorationType.RANDOM
-    world = carrying(env, planner.memory_spec)
-    state = world.reset()
+    state = env.reset()
     if film is not None:
         film.add(env.render(), False)
     with set_exploration_type(kind):
         while any(len(r) < n for r, n in zip(returns, share.tolist(), strict=True)):
-            after = world.step(planner.policy(state.to(planner.device)).cpu())
+            after = env.step(planner.policy(state.to(planner.device)).cpu())
             over: Tensor = after["next", "game_over"].squeeze(-1)
             if film is not None and not film.over:
                 film.add(env.render(), bool(over[0]))
@@ -152,7 +150,7 @@ def play(
                     lengths[i].append(int(after["next", "episode_length"][i]))
             if (longest := int(after["next", "episode_length"].max())) > MAX_LENGTH:
                 raise UserError(f"a game is still not over after {longest} steps: this agent may never end it.")
-            state = world.maybe_reset(step_mdp(after))
+            state = env.maybe_reset(step_mdp(after))
     return sum(returns, []), sum(lengths, [])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 
@@ -18,7 +17,7 @@ from world_models.checks.distances import distances, distances_bound_wasserstein
 from world_models.checks.gradients import gradients_arrive, gradients_stop, losses_are_per_transition, roles
 from world_models.checks.learning import learns_a_chain
 from world_models.checks.lipschitz import lipschitz
-from world_models.checks.outcome import CheckFailed, Skipped
+from world_models.checks.outcome import CheckFailed, Skipped, is_torch_s
 from world_models.checks.sampling import densities, dreams, samples
 from world_models.checks.shapes import devices, folding, probabilities, shapes
 from world_models.checks.state import compiles, seeds, state_dict, weights_are_followed
@@ -95,8 +94,7 @@ def _place(error: Exception, subject: Subject) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     model = vars(subject).get("model")  # not there if it can't be built
     own = inspect.getfile(type(model)) if model is not None else ""
-    library = str(Path(torch.__file__).parent)
     mine = [frame for frame in frames if frame.filename == own]
-    others = [frame for frame in frames if not frame.filename.startswith(library)]
+    others = [frame for frame in frames if not is_torch_s(frame.filename)]
     frame = (mine or others or frames)[-1]
     return f"{frame.filename}:{frame.lineno}, in {frame.name}"

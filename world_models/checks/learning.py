@@ -112,10 +112,9 @@ def _wanting(model: WorldModel, before: dict[str, float], after: dict[str, float
 
     A reward with a Lipschitz constant is only as steep as its states are apart: it must improve, no more.
     """
-    bounded, transition_bounded = model.reward_lipschitz is not None, model.transition_lipschitz is not None
     most = {
-        "reward": before["reward"] if bounded else REWARD,
+        "reward": REWARD if model.reward_lipschitz is None else before["reward"],
         "termination": TERMINATION,
-        "transition": LIPSCHITZ_TRANSITION if transition_bounded else TRANSITION,
+        "transition": TRANSITION if model.transition_lipschitz is None else LIPSCHITZ_TRANSITION,
     }
     return [(key, limit) for key, limit in most.items() if not after[key] < limit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,3 +37,8 @@ def expect_tensor(value: Any, shape: Sequence[int], dtype: torch.dtype | None, m
     right = value.shape == torch.Size(shape) and dtype in (None, value.dtype)
     expect(right, wanted, f"{list(value.shape)} of {value.dtype}", where)
     expect(value.isfinite().all(), wanted, "values that are not finite", where)
+
+
+def is_torch_s(file: str) -> bool:
+    """Whether a file is torch's own, where nobody is to look."""
+    return file.startswith(str(Path(torch.__file__).parent))

@@ -33,9 +33,14 @@ def samples(subject: Subject) -> None:
         )
         arrived = any(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in found)
         expect(arrived, "rsample(), as has_rsample is true, with a gradient to the parameters", "none", look)
-    count = max(64, min(MOST_SAMPLES, MOST_NUMBERS // given.latent.numel()))
     with torch.no_grad():
-        _same_mean(distribution, distribution.sample(torch.Size((count,))), "transition(...).sample")
+        drawn = distribution.sample(torch.Size((_count(given.latent),)))
+        _same_mean(distribution, drawn, "transition(...).sample")
+
+
+def _count(latent: Tensor) -> int:
+    """Samples of each of these latents that fit in memory."""
+    return max(64, min(MOST_SAMPLES, MOST_NUMBERS // latent.numel()))
 
 
 def _same_mean(distribution: Distribution, drawn: Tensor, method: str) -> None:
@@ -65,7 +70,7 @@ def dreams(subject: Subject) -> None:
     """imagine draws next latents from transition, and tells reward and termination as the model's methods do."""
     model = subject.model
     given = subject.transitions(model, 4)
-    count = max(64, min(MOST_SAMPLES, MOST_NUMBERS // given.latent.numel()))
+    count = _count(given.latent)
     latent = given.latent.expand(count, *given.latent.shape)
     action = given.action.expand(count, *given.action.shape)
     step = model.imagine(latent, action)

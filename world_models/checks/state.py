@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
 from pickle import PickleError
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from world_models.checks.outcome import CheckFailed, Skipped, expect
+from world_models.checks.outcome import CheckFailed, Skipped, expect, is_torch_s
 from world_models.checks.subject import Subject, Transitions, encode
 from world_models.contract import LOCAL_LOSSES, WorldModel
 
@@ -169,7 +168,7 @@ def _without_breaks(
             results = compiled(*arguments)
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = " ".join(str(error).strip().splitlines()[0].split())
-        frames = [frame for frame in getattr(error, "real_stack", None) or () if not _is_torch_s(frame.filename)]
+        frames = [frame for frame in getattr(error, "real_stack", None) or () if not is_torch_s(frame.filename)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else together
         if "torch.compiler.disable" in reason:
             raise Skipped(f"{together} leaves the graph where its author asks for it, {where}") from error
@@ -178,7 +177,3 @@ def _without_breaks(
         torch._dynamo.reset()
     for name, mine, theirs in zip(names, function(*arguments), results, strict=True) if compare else ():
         expect(torch.allclose(mine, theirs, atol=1e-5), f"{name}: the same values compiled", "other values", name)
-
-
-def _is_torch_s(file: str) -> bool:
-    return file.startswith(str(Path(torch.__file__).parent))
