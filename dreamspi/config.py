@@ -32,7 +32,7 @@ CONFIG_NAME = "config"
 #: What may be changed when a run is resumed: nothing that its schedules or its data depend on.
 RESUME_KEYS = ("device", "threads", "checkpoint.keep")
 #: Keys of an environment's file that are the runner's, not its constructor's.
-RUNNER_KEYS = ("names", "encoder", "total_steps", "barrier", "dream_horizon", "dream_epochs")
+RUNNER_KEYS = ("names", "encoder", "total_steps", "barrier", "spread", "dream_horizon", "dream_epochs")
 #: Keys that count something.
 COUNTS = (
     "num_envs",

@@ -21,6 +21,7 @@ from world_models.costs import Cost, SmoothL1, draw
 from world_models.encoders import Choice, build_encoder
 from world_models.heads import BernoulliTermination, RewardHead, TerminationHead, TwoHotReward
 from world_models.penalties import GradientPenalty, Penalty
+from world_models.spread import Variance
 from world_models.targets import StopGradient, Target
 from world_models.transition import Network
 
@@ -41,6 +42,7 @@ class LatentModel(WorldModel):
         target: choice of target for ``phi(s')``, built as ``target(encoder)``.
         cost: transition cost (``costs``).
         penalty: gradient penalty on transition and reward in training; none by default.
+        spread: what holds latents of different states apart; nothing by default.
     """
 
     network: Network
@@ -59,6 +61,7 @@ class LatentModel(WorldModel):
         target: Part = StopGradient,
         cost: Cost | None = None,
         penalty: Penalty | None = None,
+        spread: Variance | None = None,
     ) -> None:
         super().__init__(observation_spec, num_actions)
         self.encoder = self.build_encoder(encoder)
@@ -71,6 +74,7 @@ class LatentModel(WorldModel):
         self.cost: Cost = copy.deepcopy(cost) or SmoothL1()  # several models may be built from one, and it may learn
         self.cost.build(shape, num_actions)
         self.penalty = penalty or GradientPenalty(0.0)
+        self.spread = spread or Variance(0.0)
         self.reward_lipschitz = self.reward_head.lipschitz
 
     def build_encoder(self, name: Choice) -> nn.Module:
@@ -112,6 +116,11 @@ class LatentModel(WorldModel):
     def target(self, next_latent: Tensor, next_observation: Tensor) -> Tensor:
         """The target for ``phi(s')``, ``[..., *latent_shape]``, as the chosen ``target`` has it."""
         return self.target_choice(next_latent, next_observation)
+
+    def representation_loss(self, latent: Tensor, observation: Tensor) -> Tensor:
+        """What ``spread`` asks of the batch's latents, ``[...]``."""
+        del observation
+        return self.spread(latent, len(self.latent_spec.shape))
 
     def after_update(self) -> None:
         """Lets the target follow the encoder."""

@@ -147,10 +147,9 @@ class RSSM(RecurrentModel, LatentModel):
         return SideBySide(Point(memory, batch_shape=action.shape, event_shape=memory.shape[-1:]), prior)
 
     def representation_loss(self, latent: Tensor, observation: Tensor) -> Tensor:
-        """The weighted reconstruction error, ``[...]``; zero without a decoder."""
-        if self.decoder is None:
-            return super().representation_loss(latent, observation)
-        return self.decoder.loss(latent, observation)
+        """The weighted reconstruction error, if there is a decoder, beside what ``spread`` asks; ``[...]``."""
+        apart = super().representation_loss(latent, observation)
+        return apart if self.decoder is None else apart + self.decoder.loss(latent, observation)
 
     def decode(self, latent: Tensor) -> Tensor | None:
         """The observation that a latent stands for, ``[..., *observation_shape]``; ``None`` without a decoder."""

@@ -1,0 +1,46 @@
+"""Spread: latents of different states are held apart, whatever else would have them alike.
+
+No local loss asks for it: where all states share one latent, every transition is foreseen and every reward is the mean.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TINY = 1e-6  # of a mean square: keeps the gradient of the root finite where a unit is constant
+
+
+class Variance:
+    """The variance term of VICReg (Bardes et al. 2022, arXiv 2105.04906, eq. 1), relative to the latents' size.
+
+    Each unit's standard deviation over the batch, over the root of the mean square of all units, is asked to be at
+    least ``target``: ``weight * mean_j max(0, target - std_j / size)``. Nothing is gained by longer latents, nor by one
+    unit that varies for all: ``model/latent_spread`` is the same ratio with all units taken together.
+
+    Args:
+        weight: of the loss; with 0 nothing is computed.
+        target: deviation that is enough, above 0 and at most 1.
+    """
+
+    def __init__(self, weight: float, target: float = 0.3) -> None:
+        if weight < 0:
+            raise ValueError(f"world_model.spread.weight={weight}: must be at least 0; 0 lets latents merge.")
+        if not 0.0 < target <= 1.0:
+            raise ValueError(f"world_model.spread.target={target}: must be above 0 and at most 1, e.g. 0.3.")
+        self.weight, self.target = weight, target
+
+    def __call__(self, latent: Tensor, latent_dims: int) -> Tensor:
+        """The loss of a batch of latents ``[..., *latent_shape]``, told of each alike: ``[...]``.
+
+        Args:
+            latent: with gradient into the encoder.
+            latent_dims: number of axes of one latent.
+        """
+        batch = latent.shape[: latent.ndim - latent_dims]
+        if self.weight == 0.0:
+            return latent.new_zeros(batch)
+        rows = latent.reshape(batch.numel(), -1)
+        variance, square = (rows - rows.mean(0)).square().mean(0), rows.square().mean()
+        lacking = self.target - ((variance + TINY) / (square + TINY)).sqrt()
+        return (self.weight * torch.relu(lacking).mean()).expand(batch)
