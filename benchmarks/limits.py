@@ -1,6 +1,8 @@
-"""What this machine could do at best: the bare emulator, and the arithmetic of PPO's update on Nature CNN.
+"""What this machine could do at best: the bare emulator, and the arithmetic of PPO's update on its network.
 
-    python benchmarks/limits.py [game=pong] [envs=128] [steps=8] [epochs=4] [minibatches=4] [threads=1]
+    python benchmarks/limits.py [game=atari/pong] [envs=128] [steps=8] [epochs=4] [minibatches=4] [threads=1]
+
+On Atari the network is the Nature CNN, on MinAtar the small one, each with a dense layer of 512 before the heads.
 
 Each layer's product is timed by itself, forward, and forward and backward, in the memory format that suits it best;
 with torch set as `dreamspi train` sets it, that is the machine's measured rate for this shape. An iteration can't take
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -20,18 +23,28 @@ import torch
 import torch.nn.functional as F
 from ale_py import roms
 from ale_py.vector_env import AtariVectorEnv
+from minatar import Environment
 
+from dreamspi.envs.minatar import GAMES
 from dreamspi.machine import prepare
 
 TRIES = 3
-#: Inputs [channels, side], then filters, kernel, stride; the dense layer is a convolution over its whole input.
+#: The large layers of each family's network, in order: inputs [channels, side], then filters, kernel, stride; a dense
+#: layer is a convolution over its whole input. MinAtar's pictures have 4 to 10 channels, counted as 4, Breakout's.
 LAYERS = {
-    "8x8/4, 32 filters": (4, 84, 32, 8, 4),
-    "4x4/2, 64 filters": (32, 20, 64, 4, 2),
-    "3x3/1, 64 filters": (64, 9, 64, 3, 1),
-    "dense 512": (64, 7, 512, 7, 7),
+    "atari": {
+        "8x8/4, 32 filters": (4, 84, 32, 8, 4),
+        "4x4/2, 64 filters": (32, 20, 64, 4, 2),
+        "3x3/1, 64 filters": (64, 9, 64, 3, 1),
+        "dense 512": (64, 7, 512, 7, 7),
+    },
+    "minatar": {
+        "3x3/1, 16 filters": (4, 10, 16, 3, 1),
+        "dense 128": (16, 8, 128, 8, 8),
+        "dense 512": (128, 1, 512, 1, 1),
+    },
 }
-DEFAULTS = {"game": "pong", "envs": 128, "steps": 8, "epochs": 4, "minibatches": 4, "threads": 1}
+DEFAULTS = {"game": "atari/pong", "envs": 128, "steps": 8, "epochs": 4, "minibatches": 4, "threads": 1}
 
 
 class Layer(NamedTuple):
@@ -74,10 +87,9 @@ def best(call: Callable[[], object]) -> float:
     return min(found)
 
 
-def layer(batch: int, name: str, backward: bool) -> Layer:
+def layer(batch: int, shape: tuple[int, int, int, int, int], first: bool, backward: bool) -> Layer:
     """A layer's product on ``batch`` inputs, with both gradients where ``backward`` (the first needs only one)."""
-    channels, side, filters, kernel, stride = LAYERS[name]
-    first = channels == 4
+    channels, side, filters, kernel, stride = shape
     out = ((side - kernel) // stride + 1) ** 2
     flops = 2.0 * batch * out * filters * channels * kernel**2 * ((2 if first else 3) if backward else 1)
     if side == kernel:
@@ -109,21 +121,65 @@ def layer(batch: int, name: str, backward: bool) -> Layer:
     return Layer(flops, min(seconds))
 
 
-class Emulator:
-    """ALE's vector environment and nothing else, with random actions."""
+class Emulator(ABC):
+    """An emulator and nothing else, with random actions."""
 
-    def __init__(self, game: str, envs: int, threads: int) -> None:
-        self.games = AtariVectorEnv(game, envs, num_threads=threads, reward_clipping=False)
-        self.games.reset(seed=0)
-        self.actions = np.random.default_rng(0).integers(self.games.single_action_space.n, size=(64, envs))
+    family: str
+
+    def __init__(self, actions: int, envs: int) -> None:
+        self.actions = np.random.default_rng(0).integers(actions, size=(64, envs))
         self.steps(64)
+
+    @abstractmethod
+    def step(self, actions: np.ndarray) -> None:
+        """One step of all copies; each shows what is seen then, and games that are over begin anew."""
 
     def steps(self, count: int) -> tuple[float, float]:
         """Wall and CPU seconds of ``count`` steps of all copies."""
         wall, cpu = time.perf_counter(), time.process_time()
         for step in range(count):
-            self.games.step(self.actions[step % 64])
+            self.step(self.actions[step % 64])
         return time.perf_counter() - wall, time.process_time() - cpu
+
+
+class Atari(Emulator):
+    """ALE's vector environment."""
+
+    family = "atari"
+
+    def __init__(self, rom: str, envs: int, threads: int) -> None:
+        self.games = AtariVectorEnv(rom, envs, num_threads=threads, reward_clipping=False)
+        self.games.reset(seed=0)
+        super().__init__(int(self.games.single_action_space.n), envs)
+
+    def step(self, actions: np.ndarray) -> None:
+        self.games.step(actions)
+
+
+class MinAtar(Emulator):
+    """MinAtar's own games, one after the other: they are Python, and have no threads."""
+
+    family = "minatar"
+
+    def __init__(self, name: str, envs: int) -> None:
+        self.games = [Environment(name) for _ in range(envs)]
+        super().__init__(self.games[0].num_actions(), envs)
+
+    def step(self, actions: np.ndarray) -> None:
+        for game, action in zip(self.games, actions.tolist(), strict=True):
+            if game.act(action)[1]:
+                game.reset()
+            game.state()
+
+
+def emulator_of(game: str, envs: int, threads: int) -> Emulator:
+    """That of ``atari/<rom>`` or ``minatar/<name>``. Raises ``ValueError`` for another game."""
+    family, _, name = game.partition("/")
+    if family == "atari" and name in roms.get_all_rom_ids():
+        return Atari(name, envs, threads)
+    if family == "minatar" and name in GAMES:
+        return MinAtar(name, envs)
+    raise ValueError(f"game={game}: no such game; write atari/pong, atari/space_invaders or minatar/breakout.")
 
 
 def limits(emulator: Emulator, envs: int, steps: int, epochs: int, minibatches: int) -> Limits:
@@ -131,8 +187,10 @@ def limits(emulator: Emulator, envs: int, steps: int, epochs: int, minibatches: 
     count = max(steps, 64)
     wall, cpu = emulator.steps(count)
     minibatch = envs * steps // minibatches
-    forward = {name: layer(envs, name, backward=False) for name in LAYERS}
-    backward = {name: layer(minibatch, name, backward=True) for name in LAYERS}
+    shapes = LAYERS[emulator.family]
+    first = next(iter(shapes))
+    forward = {name: layer(envs, shape, name == first, backward=False) for name, shape in shapes.items()}
+    backward = {name: layer(minibatch, shape, name == first, backward=True) for name, shape in shapes.items()}
     inferences, updates = steps + 1, epochs * minibatches
     return Limits(
         emulator=cpu * steps / count,
@@ -157,14 +215,16 @@ def main(words: Sequence[str]) -> int:
             return 2
         chosen[key] = value if key == "game" else int(value)
     game, threads = chosen.pop("game"), chosen.pop("threads")
-    if game not in roms.get_all_rom_ids():
-        print(f"game={game}: no such ROM; write pong, space_invaders.", file=sys.stderr)
-        return 2
     prepare(threads)
-    found = limits(Emulator(game, chosen["envs"], threads), **chosen)
+    try:
+        emulator = emulator_of(game, chosen["envs"], threads)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    found = limits(emulator, **chosen)
     print(f"emulator alone: {found.emulator_steps_per_second:,.0f} env steps/s by the clock")
     print(f"arithmetic of an iteration: {found.flops / 1e9:,.1f} GFLOP")
-    for name in LAYERS:
+    for name in found.forward:
         print(
             f"{name:>20}: {found.forward[name].rate:5.1f} GFLOP/s forward on {chosen['envs']}, "
             f"{found.backward[name].rate:5.1f} forward and backward on "

@@ -31,7 +31,7 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))  # limits.py
 
 from contenders import ENTRIES, Entry, alike, default  # noqa: E402
-from limits import Emulator, Limits, limits  # noqa: E402
+from limits import Emulator, Limits, emulator_of, limits  # noqa: E402
 from protocol import Work, parse  # noqa: E402
 from tables import limit_lines, markdown, table  # noqa: E402
 
@@ -148,8 +148,8 @@ def compare(kind: str, names: Sequence[str], work: Work, repeats: int, peers: st
         "python": platform.python_version(),
         "measured": f"{repeats} repeats of {work.iterations} iterations each, in turns, after one that warms up",
     }
-    bare = kind == "ppo" and work.family == "atari"
-    emulator = Emulator(work.rom, work.envs, work.threads) if bare else None
+    bare = f"{work.family}/{work.rom if work.family == 'atari' else work.name}"
+    emulator = emulator_of(bare, work.envs, work.threads) if kind == "ppo" else None
     found, failed, floors = race(entries, work, repeats, peers, emulator)
     unit = "env steps" if kind == "ppo" else "imagined steps"
     paragraphs = [

@@ -22,7 +22,7 @@ def build(work: Work) -> Contender:
         "total_steps=10_000_000",
     ]
     if work.family == "atari":
-        words.append(f"env.num_threads={work.threads}")
+        words += [f"env.num_threads={work.threads}", "env.encoder=nature_cnn"]  # the peers' network
     prepare(work.threads)  # as the command does
     training = Training(compose(words))
     training.start()

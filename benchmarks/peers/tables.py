@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from contenders import Entry
-from limits import LAYERS, Limits
+from limits import Limits
 from protocol import Work
 
 
@@ -69,7 +69,7 @@ def limit_lines(floors: Sequence[Limits], work: Work) -> list[str]:
         f"update {middle(lambda x: x.update):.2f} CPU s an iteration, together "
         f"{work.batch / middle(lambda x: x.seconds):,.0f} env steps per CPU second.",
     ]
-    for name in LAYERS:
+    for name in floors[0].forward:
         forward = median(floor.forward[name].rate for floor in floors)
         both = median(floor.backward[name].rate for floor in floors)
         lines.append(

@@ -62,7 +62,7 @@ def test_the_power_by_hand(exponent):
         (["axes=num_env"], "axes=num_env: no such name. Did you mean num_envs"),
         (["axes=horizon", "planner=ppo"], "axes=horizon: planner=ppo does not dream"),
         (
-            ["axes=latent", "env=atari/Pong"],
+            ["axes=latent", "env=atari/Pong", "env.encoder=nature_cnn"],
             "needs world_model.encoder=dense_cnn or small_cnn or mlp, here it is nature_cnn",
         ),
         (
