@@ -152,7 +152,8 @@ class WorldModel(nn.Module, ABC):
         return next_latent
 
     def representation_loss(self, latent: Tensor, observation: Tensor) -> Tensor:
-        """What a latent owes to its observation whatever follows, ``[...]``: a weighted reconstruction, say.
+        """What latents owe to their observations whatever follows, ``[...]``: a weighted reconstruction, say, or what
+        they owe together, told of each alike: only the mean is read.
 
         By default nothing. It is no local loss: it stands outside the unified utility.
         """

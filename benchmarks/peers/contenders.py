@@ -52,6 +52,8 @@ ATARI = [
     "Not alike: TorchRL's estimator of advantages computes the values of the batch anew; the others keep those that "
     "acting gave.",
     "Not alike: minibatches are made of whole segments of 8 steps in DreamSPI, of single steps elsewhere.",
+    "Not alike: deepspi, dreamspi and hybrid, where they race, have DreamSPI's default encoder, which ends in a dense "
+    "layer of 128; ppo has the peers'.",
     "Not alike: DreamSPI's Adam is fused and its convolutions are channels-last; the peers' are as their libraries "
     "have them.",
     SETTINGS,

@@ -27,6 +27,7 @@ def build(work: Work) -> Contender:
                 *([f"env.num_threads={work.threads}"] if work.family == "atari" else []),
                 f"planner.hidden={HEADS}",
                 f"planner.dream.horizon={work.horizon}",
+                "planner.dream.epochs=1",
                 "planner.ground.rehearsal=null",
                 "planner.dream.real_value=0",
             ]

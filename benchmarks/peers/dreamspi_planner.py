@@ -22,7 +22,8 @@ def build(work: Work) -> Contender:
         "total_steps=10_000_000",
     ]
     if work.family == "atari":
-        words += [f"env.num_threads={work.threads}", "env.encoder=nature_cnn"]  # the peers' network
+        words.append(f"env.num_threads={work.threads}")
+        words += ["env.encoder=nature_cnn"] if work.planner == "ppo" else []  # the peers' network, not our default
     prepare(work.threads)  # as the command does
     training = Training(compose(words))
     training.start()

@@ -148,3 +148,16 @@ def test_large_layers_may_round_in_every_part_but_the_certificate(monkeypatch: p
     assert not torch.equal(batch["logits"], batch["logits"].bfloat16().float()), (
         "what a ratio is made of is not rounded"
     )
+
+
+@pytest.mark.parametrize("name", ["deterministic", "ensemble"])
+def test_what_holds_states_apart_moves_the_encoder(name: str) -> None:
+    key = "world_model.member.spread" if name == "ensemble" else "world_model.spread"
+    after = []
+    for weight in (0.0, 1.0):
+        training = started(f"world_model={name}", f"{key}.weight={weight}", f"{key}.target=1.0", "planner=deepspi")
+        metrics = training.iterate()
+        after.append(torch.cat([p.flatten() for p in training.planner.agent.world_model.encoder_parameters()]))
+        assert (metrics["ground/loss_auxiliary"] > 0.0) == (weight > 0.0)
+        training.close()
+    assert not torch.equal(*after)

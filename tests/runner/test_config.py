@@ -49,23 +49,34 @@ def test_an_environment_suggests_how_far_to_dream(planner: str, env: str, horizo
 
 
 @pytest.mark.parametrize(
-    ("env", "barrier", "epochs"),
+    ("env", "barrier", "spread"),
     [
-        ("maze", 2_000_000, 4),
-        ("minatar/breakout", 2_000_000, 4),
-        ("atari/Pong", 10_000_000, 1),
-        ("atari_stochastic/Pong", 10_000_000, 1),
+        ("maze", 2_000_000, 0.0),
+        ("minatar/breakout", 2_000_000, 0.0),
+        ("atari/Pong", 10_000_000, 1.0),
+        ("atari_stochastic/Pong", 10_000_000, 1.0),
     ],
 )
-def test_an_environment_suggests_how_often_games_begin_anew_and_dreams_are_gone_through(
-    env: str, barrier: int, epochs: int
+def test_an_environment_suggests_how_often_games_begin_anew_and_whether_states_are_held_apart(
+    env: str, barrier: int, spread: float
 ) -> None:
-    """The latter to ``planner=dreamspi`` alone; the command line has the last word."""
-    config = compose([f"env={env}", "planner=dreamspi"])
-    assert (config.checkpoint.barrier, config.planner.dream.epochs) == (barrier, epochs)
-    assert compose([f"env={env}", "planner=hybrid"]).planner.dream.epochs == 1
-    config = compose([f"env={env}", "planner=dreamspi", "checkpoint.barrier=7", "planner.dream.epochs=3"])
-    assert (config.checkpoint.barrier, config.planner.dream.epochs) == (7, 3)
+    """The command line has the last word."""
+    config = compose([f"env={env}"])
+    assert (config.checkpoint.barrier, config.world_model.spread.weight) == (barrier, spread)
+    config = compose([f"env={env}", "checkpoint.barrier=7", "world_model.spread.weight=0.5"])
+    assert (config.checkpoint.barrier, config.world_model.spread.weight) == (7, 0.5)
+    for preset in ("paper_dreamspi", "paper_ppo"):
+        assert "spread" not in compose([f"env={env}", f"experiment={preset}"]).world_model
+
+
+def test_an_environment_may_suggest_how_often_dreams_are_gone_through() -> None:
+    """To ``planner=dreamspi`` alone; the command line has the last word."""
+    env = ["env=dreamspi.envs.maze.MazeEnv", "total_steps=2048"]
+    assert compose([*env, "planner=dreamspi"]).planner.dream.epochs == 4
+    env.append("+env.dream_epochs=2")
+    assert compose([*env, "planner=dreamspi"]).planner.dream.epochs == 2
+    assert compose([*env, "planner=dreamspi", "planner.dream.epochs=3"]).planner.dream.epochs == 3
+    assert compose([*env, "planner=hybrid"]).planner.dream.epochs == 1
 
 
 def test_a_multi_run_is_every_combination() -> None:

@@ -7,6 +7,7 @@ import torch
 from torchrl.data import Bounded
 
 from tests.world_models.support import ACTIONS, observation_spec
+from world_models.decoders import Decoder
 from world_models.deterministic import DeterministicModel
 from world_models.diagnostics import latent_spread
 from world_models.encoders import build_encoder
@@ -30,7 +31,10 @@ def test_longer_latents_gain_nothing_and_enough_is_enough():
     near = torch.randn(64, 8, dtype=torch.float64) * 0.1 + 3.0
     loss = Variance(1.0)(near, 1)
     assert 0.25 < loss[0].item() < 0.3
-    assert torch.allclose(Variance(1.0)(1000.0 * near, 1), loss, rtol=1e-5)
+    for scale in (1e-4, 1e3):
+        assert torch.allclose(Variance(1.0)(scale * near, 1), loss, rtol=1e-5)
+    assert Variance(1.0)(torch.full((4, 8), 1e-3), 1)[0].item() == pytest.approx(0.299)
+    assert Variance(1.0)(torch.zeros(0, 8), 1).shape == (0,)
     assert torch.equal(Variance(1.0)(torch.randn(64, 8), 1), torch.zeros(64))
     assert torch.equal(Variance(0.0)(near, 1), torch.zeros(64, dtype=torch.float64))
 
@@ -70,8 +74,12 @@ def test_models_ask_it_of_their_latents_beside_any_reconstruction():
     observation = torch.zeros(4, 5, *observation_spec("flat").shape)
     assert torch.equal(model.representation_loss(latent, observation), apart(latent, 1))
     assert not DeterministicModel(observation_spec("flat"), ACTIONS).representation_loss(latent, observation).any()
-    recurrent = RSSM(observation_spec("flat"), ACTIONS, spread=apart, decoder=None)
+    recurrent = RSSM(observation_spec("flat"), ACTIONS, spread=apart, decoder=Decoder)
+    assert recurrent.decoder is not None
     latent = torch.randn(4, 5, *recurrent.latent_spec.shape)
+    expected = apart(latent, 1) + recurrent.decoder.loss(latent, observation)
+    assert torch.equal(recurrent.representation_loss(latent, observation), expected)
+    recurrent.decoder = None
     assert torch.equal(recurrent.representation_loss(latent, observation), apart(latent, 1))
 
 
@@ -79,6 +87,7 @@ def test_models_ask_it_of_their_latents_beside_any_reconstruction():
     "words, said",
     [
         ({"weight": -1.0}, "world_model.spread.weight=-1.0: must be at least 0"),
+        ({"weight": float("nan")}, "world_model.spread.weight=nan: must be at least 0"),
         ({"weight": 1.0, "target": 0.0}, "world_model.spread.target=0.0: must be above 0 and at most 1"),
         ({"weight": 1.0, "target": 1.5}, "world_model.spread.target=1.5: must be above 0 and at most 1"),
     ],
