@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def test_products_stay_in_single_precision() -> None:
     """Forward and backward, with an error that bfloat16 (8 bits of mantissa) could not have."""
@@ -24,6 +26,23 @@ def test_products_stay_in_single_precision() -> None:
         prepare(None)  # the next of several trainings
         assert torch.get_num_threads() == before
         assert not torch.backends.cudnn.allow_tf32
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("maker", ["GenuineIntel", "AuthenticAMD", ""])
+def test_products_are_left_to_mkl_on_processors_of_its_maker(maker: str) -> None:
+    program = f"""if True:
+        import torch
+        from dreamspi import machine
+        machine.maker = lambda: {maker!r}
+        before = torch.backends.mkldnn.matmul.fp32_precision
+        machine.prepare(1)
+        now = torch.backends.mkldnn.matmul.fp32_precision
+        faster = torch.cpu._is_avx512_supported() and {maker!r} != "GenuineIntel"
+        assert machine.products_are_single()
+        assert now == ("bf16" if faster else before) or torch.cpu._is_amx_tile_supported(), now
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
