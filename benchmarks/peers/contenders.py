@@ -35,9 +35,9 @@ ENTRIES = {
 }
 ENTRIES["imagine"] = {name: entry._replace(words={"phase": "imagine"}) for name, entry in ENTRIES["dreams"].items()}
 SETTINGS = (
-    "Not alike: where MKL is not at home, on processors that Intel did not make, DreamSPI lets oneDNN do torch's matrix "
-    "products; and it keeps freed memory (`dreamspi/machine.py`). So does `dreamspi train`. The peers run as their "
-    "libraries leave torch, which is MKL's products."
+    "Not alike: DreamSPI keeps freed memory, and on processors that Intel did not make lets oneDNN do torch's matrix "
+    "products (`dreamspi/machine.py`), as `dreamspi train` does; the peers run as their libraries leave torch, which is "
+    "MKL's products everywhere."
 )
 ATARI = [
     "Alike: game, copies, steps, epochs, minibatches, threads, fp32 (but for dreamspi-bf16), Nature CNN with one dense "
