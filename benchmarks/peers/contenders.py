@@ -36,7 +36,7 @@ ENTRIES = {
 ENTRIES["imagine"] = {name: entry._replace(words={"phase": "imagine"}) for name, entry in ENTRIES["dreams"].items()}
 SETTINGS = (
     "Not alike: DreamSPI keeps freed memory, and on processors that Intel did not make lets oneDNN do torch's matrix "
-    "products (`dreamspi/machine.py`), as `dreamspi train` does; the peers run as their libraries leave torch, which is "
+    "products (`dreamspi/machine.py`), as `dreamspi train` does; the peers run as their libraries leave torch, with "
     "MKL's products everywhere."
 )
 ATARI = [

@@ -17,6 +17,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # limits.py
 
@@ -24,6 +25,13 @@ from limits import Limits  # noqa: E402
 from tables import rates  # noqa: E402
 
 OURS, PEER, INK = "#1b7f5c", "#6f8aa3", "#333333"
+
+
+def said(name: str) -> str:
+    """A contender's name as the chart has it: ours are DreamSPI's planners, ``ppo`` where none is named."""
+    ours, _, planner = name.partition("-")
+    known = {"": "ppo", "bf16": "ppo, bf16"}
+    return f"DreamSPI {known.get(planner, planner)}" if ours == "dreamspi" else name
 
 
 def panel(axes: Axes, race: dict[str, Any]) -> None:
@@ -34,15 +42,17 @@ def panel(axes: Axes, race: dict[str, Any]) -> None:
     middle = [median(speeds[name]) for name in names]
     reach = [[m - min(speeds[n]), max(speeds[n]) - m] for n, m in zip(names, middle, strict=True)]
     colors = [OURS if name.startswith("dreamspi") else PEER for name in names]
-    axes.barh(names, middle, color=colors, xerr=list(zip(*reach, strict=True)), error_kw={"ecolor": INK, "lw": 1})
-    for name, value in zip(names, middle, strict=True):
-        axes.text(0.02 * max(middle), name, f"{value:,.0f}", va="center", color="white", fontweight="bold")
+    bars = [said(name) for name in names]
+    axes.barh(bars, middle, color=colors, xerr=list(zip(*reach, strict=True)), error_kw={"ecolor": INK, "lw": 1})
+    for bar, value, (_, above) in zip(bars, middle, reach, strict=True):
+        axes.text(value + above, bar, f"  {value:,.0f}", va="center", color=INK, fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     if race["limits"]:
         limit = work["envs"] * work["steps"] / median(Limits(**limits).seconds for limits in race["limits"])
         axes.axvline(limit, color=INK, ls="--", lw=1)
         axes.text(limit, 0, "limit in fp32 ", ha="right", va="center", color=INK, fontsize=8)
     kind, *rest = race["setting"]["race"].split(", ")
-    axes.set_title(f"{kind}: {', '.join(rest)}", fontsize=9)
+    axes.set_title(f"{kind}: {', '.join(rest)}", fontsize=8)
     axes.set_xlabel("steps per second of processor time")
     axes.spines[["top", "right"]].set_visible(False)
 
