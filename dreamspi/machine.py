@@ -42,9 +42,9 @@ def _products_by_onednn() -> None:
     """Lets oneDNN, which convolves anyway, do the matrix products too, where MKL is slow.
 
     On processors of other makers than its own, MKL keeps to AVX2, half of what AVX-512 can do; on its own it is the
-    faster of the two where matrices are small, and level elsewhere. torch asks oneDNN for single-precision products only where
-    it may round to bfloat16. Where it does round, as with AMX, the permission is taken back: it is to change who
-    computes, not how exactly.
+    faster of the two where matrices are small, and level elsewhere. torch asks oneDNN for single-precision products
+    only where it may round to bfloat16. Where it does round, as with AMX, the permission is taken back: it is to change
+    who computes, not how exactly.
     """
     if torch.cpu._is_avx512_supported() and maker() != "GenuineIntel":
         before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
