@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import resource
 import sys
 import time
@@ -28,7 +27,7 @@ from dreamspi.catalogue import options
 from dreamspi.config import compose
 from dreamspi.envs.atari import available_threads
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
-from dreamspi.machine import prepare
+from dreamspi.machine import prepare, processor
 from dreamspi.overrides import dotted_keys, unknown_key
 from dreamspi.run_directory import provenance, write_atomically
 from dreamspi.training import Training
@@ -205,10 +204,8 @@ def publish(setting: Mapping[str, Any], text: str, file: str, **results: Any) ->
 
 def machine(device: str = "cpu") -> dict[str, str]:
     """What was measured on, and with what versions."""
-    cpu = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", cpu.read_text() if cpu.exists() else "") or [platform.machine()]
     threads = f"{available_threads()} cores, {torch.get_num_threads()} torch threads, {device}"
-    return {"machine": f"{names[0]}, {threads}", **provenance()}
+    return {"machine": f"{processor('model name') or platform.machine()}, {threads}", **provenance()}
 
 
 def table(results: dict[str, Any]) -> str:

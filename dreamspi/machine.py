@@ -46,17 +46,17 @@ def _products_by_onednn() -> None:
     only where it may round to bfloat16. Where it does round, as with AMX, the permission is taken back: it is to change
     who computes, not how exactly.
     """
-    if torch.cpu._is_avx512_supported() and maker() != "GenuineIntel":
+    if torch.cpu._is_avx512_supported() and processor("vendor_id") != "GenuineIntel":
         before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
         torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
         if not products_are_single():
             torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
 
 
-def maker() -> str:
-    """Who made this processor, as Linux has it; empty where it does not say."""
+def processor(fact: str) -> str:
+    """What Linux says of this processor, ``vendor_id`` or ``model name``; empty where it does not."""
     cpu = Path("/proc/cpuinfo")
-    found = re.search(r"vendor_id\s*: (.*)", cpu.read_text()) if cpu.exists() else None
+    found = re.search(rf"{fact}\s*: (.*)", cpu.read_text()) if cpu.exists() else None
     return found[1] if found else ""
 
 

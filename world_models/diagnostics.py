@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from world_models.spread import relative_variance
+
 MAX_ROWS = 512
 MAX_DIMENSIONS = 256
 
@@ -53,9 +55,7 @@ def latent_spread(latents: Tensor) -> Tensor:
 
     What a rank can't tell: it has no scale, and of latents that are all but equal it ranks what is left.
     """
-    rows = _rows(latents)
-    variance = (rows - rows.mean(0)).square().sum(1).mean()
-    return (variance / rows.square().sum(1).mean().clamp_min(torch.finfo(rows.dtype).tiny)).sqrt()
+    return relative_variance(_rows(latents)).mean().sqrt()
 
 
 def dead_units(latents: Tensor) -> Tensor:

@@ -13,6 +13,12 @@ from torch import Tensor
 TINY = 1e-6  # of a share of the mean square: keeps the gradient of the root finite where a unit is constant
 
 
+def relative_variance(rows: Tensor) -> Tensor:
+    """Variance of each unit over the rows ``[N, D]``, as a share of the mean square of all units: ``[D]``."""
+    size = rows.square().mean().clamp_min(torch.finfo(rows.dtype).tiny)
+    return (rows - rows.mean(0)).square().mean(0) / size
+
+
 class Variance:
     """The variance term of VICReg (Bardes et al. 2022, arXiv 2105.04906, eq. 1), relative to the latents' size.
 
@@ -45,6 +51,5 @@ class Variance:
         if self.weight == 0.0 or batch.numel() == 0:
             return latent.new_zeros(batch)
         rows = latent.reshape(batch.numel(), -1)
-        size = rows.square().mean().clamp_min(torch.finfo(rows.dtype).tiny)
-        deviation = ((rows - rows.mean(0)).square().mean(0) / size + TINY).sqrt()
+        deviation = (relative_variance(rows) + TINY).sqrt()
         return (self.weight * torch.relu(self.target - deviation).mean()).expand(batch)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,7 @@ from limits import Emulator, Limits, emulator_of, limits  # noqa: E402
 from protocol import Work, parse  # noqa: E402
 from tables import limit_lines, markdown, table  # noqa: E402
 
-from dreamspi.machine import prepare  # noqa: E402
+from dreamspi.machine import prepare, processor  # noqa: E402
 
 
 class Failed(Exception):
@@ -123,10 +122,9 @@ def tell(message: str) -> None:
 
 def machine(work: Work) -> str:
     """CPU, cores and threads."""
-    cpu = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", cpu.read_text() if cpu.exists() else "") or [platform.machine()]
+    name = processor("model name") or platform.machine()
     load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
-    return f"{names[0]}, {os.cpu_count()} cores, {work.threads} threads{load}"
+    return f"{name}, {os.cpu_count()} cores, {work.threads} threads{load}"
 
 
 def revision() -> str:

@@ -36,7 +36,7 @@ def test_products_are_left_to_mkl_on_processors_of_its_maker(maker: str) -> None
     program = f"""if True:
         import torch
         from dreamspi import machine
-        machine.maker = lambda: {maker!r}
+        machine.processor = lambda fact: {maker!r}
         before = torch.backends.mkldnn.matmul.fp32_precision
         machine.prepare(1)
         now = torch.backends.mkldnn.matmul.fp32_precision
