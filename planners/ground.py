@@ -20,7 +20,7 @@ from planners.guards import Neighborhood
 from planners.heads import entropy, log_prob_of
 from planners.neighborhood import divergence
 from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
-from planners.rehearsal import Rehearsal
+from planners.rehearsal import Rehearsal, recalled
 from planners.utility import Utility
 from planners.value_scale import ValueScale
 
@@ -48,7 +48,7 @@ class GroundLoss(LossModule):
         value_scale: ValueScale,
         value: float,
         entropy: float,
-        rehearsal: Rehearsal | None = None,
+        rehearsal: float = 0.0,
         clone: float = 0.0,
     ) -> None:
         super().__init__()
@@ -64,9 +64,9 @@ class GroundLoss(LossModule):
         self.lower, self.upper = neighborhood.interval
         self.value_scale, self.value, self.entropy, self.clone = value_scale, value, entropy, clone
 
-    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """See the class."""
-        latent, losses, rehearsed = self.believe(tensordict)
+    def forward(self, tensordict: TensorDictBase, past: TensorDictBase | None = None) -> TensorDictBase:
+        """See the class; ``past`` are transitions ``[M]`` that are rehearsed."""
+        latent, losses, rehearsed = self.believe(tensordict, past)
         logits, value = self.agent.heads(latent)
         ratio = (log_prob_of(logits, tensordict["action"]) - tensordict["action_log_prob"]).exp()
         weighed = self.utility(normalize(tensordict["advantage"].squeeze(-1)), losses)
@@ -84,13 +84,15 @@ class GroundLoss(LossModule):
         }
         if self.clone:
             out["loss_clone"] = self.clone * divergence(tensordict["logits"], logits)
-        if self.rehearsal is not None:
-            out["loss_rehearsal"] = self.rehearsal.weight * self.utility.penalty(rehearsed).mean()
+        if rehearsed is not None:
+            out["loss_rehearsal"] = self.rehearsal * self.utility.penalty(rehearsed).mean()
         if losses is not None:
             out |= {f"local_{key}": loss.detach().mean() for key, loss in losses.items()}
         return TensorDict(out)
 
-    def believe(self, tensordict: TensorDictBase) -> tuple[Tensor, TensorDictBase | None, TensorDictBase | None]:
+    def believe(
+        self, tensordict: TensorDictBase, past: TensorDictBase | None = None
+    ) -> tuple[Tensor, TensorDictBase | None, TensorDictBase | None]:
         """Latents ``[S, L, *]`` of the segments and, where the utility asks for them, the local losses ``[S, L]``, and
         those ``[M]`` of what is rehearsed."""
         model = self.agent.world_model
@@ -98,12 +100,12 @@ class GroundLoss(LossModule):
             return model.latents(tensordict), None, None
         latent, next_latent = model.believe(tensordict)
         fresh = facts(model, latent, next_latent, tensordict)
-        if self.rehearsal is None:
+        if past is None:
             losses, rehearsed = model.local_losses(*fresh), None
         else:  # one call for both: half of what a small batch costs is the calls
-            both = zip(fresh, self.rehearsal.facts(model), strict=True)
-            losses = model.local_losses(*(torch.cat((now.flatten(0, 1), past)) for now, past in both))
-            losses, rehearsed = losses.split([tensordict.numel(), self.rehearsal.transitions])
+            both = zip(fresh, recalled(model, past), strict=True)
+            losses = model.local_losses(*(torch.cat((now.flatten(0, 1), then)) for now, then in both))
+            losses, rehearsed = losses.split([tensordict.numel(), len(past)])
             losses = losses.reshape(tensordict.shape)
         assert losses.shape == tensordict.shape, f"local losses {losses.shape} are not per transition"
         return latent, losses, rehearsed
@@ -176,7 +178,8 @@ class Ground:
                 f"planner.ground.rehearsal: {type(utility).__name__} has no method penalty, which weighs what is "
                 "rehearsed; write one, or set it to null"
             )
-        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, rehearsal, clone)
+        weight = 0.0 if rehearsal is None else rehearsal.weight
+        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, weight, clone)
         self.optimizers = Optimizers(agent, optimizers, "ground")
         if utility.uses_model != ("model" in self.optimizers.roles):
             needs = "none may have" if not utility.uses_model else "one must have"
@@ -197,7 +200,8 @@ class Ground:
             self.rehearsal.add(batch)
         with self.optimizers.training():
             for indices in shuffled(len(pieces), self.minibatches, self.epochs):
-                losses = self.loss(take(pieces, indices))
+                past = None if self.rehearsal is None else self.rehearsal.sample(batch["action"].device)
+                losses = self.loss(take(pieces, indices), past)
                 self.optimizers.step(losses)
                 mean.add(losses)
                 if not watch.step():

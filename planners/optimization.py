@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +84,9 @@ class Optimizers:
             )
             for name, adam in self.settings.items()
         }
+        #: Of each loss, and of the gradient of each optimizer, the largest since the last ``check``.
+        self.keys: list[str] = []
+        self.largest: Tensor | None = None
 
     def set_progress(self, progress: float, scale: float = 1.0) -> None:
         """Sets every learning rate from the share of training that is done, times ``scale``.
@@ -116,32 +119,40 @@ class Optimizers:
     def step(self, losses: TensorDictBase) -> None:
         """One step of every optimizer down the sum of the ``loss_*`` entries.
 
-        Raises ``NotFinite`` before any parameter is touched.
+        Where a loss or a gradient is not finite nothing moves, and ``check`` will say so: the device is not waited for.
         """
-        total = sum_losses(losses)
-        if not torch.isfinite(total):
-            broken = [key for key in loss_keys(losses) if not torch.isfinite(losses[key])]
-            raise NotFinite(f"{self.phase}/{', '.join(broken) or 'sum of losses'} is not finite")
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        for name, optimizer in self.optimizers.items():
-            parameters = optimizer.param_groups[0]["params"]
-            norm = nn.utils.clip_grad_norm_(parameters, self.settings[name].max_grad_norm)
-            if not torch.isfinite(norm):
-                raise NotFinite(
-                    f"the gradient of {self.phase}.{name} ({', '.join(self.settings[name].roles)}) is not finite"
-                )
-        for optimizer in self.optimizers.values():
+        sum_losses(losses).backward()
+        norms = [
+            _norm(p.grad for p in o.param_groups[0]["params"] if p.grad is not None) for o in self.optimizers.values()
+        ]
+        self.keys = loss_keys(losses)
+        seen = torch.stack([*(losses[key].detach() for key in self.keys), *norms]).abs()
+        self.largest = seen if self.largest is None else torch.maximum(self.largest, seen)  # of NaN and a number: NaN
+        broken = 1.0 - seen.isfinite().all().float()
+        for (name, optimizer), norm in zip(self.optimizers.items(), norms, strict=True):
+            # What torch.amp's scaler leaves for a fused step: a divisor of gradients, and whether to take none.
+            optimizer.grad_scale = (norm / self.settings[name].max_grad_norm).clamp_min(1.0)  # type: ignore[attr-defined]
+            optimizer.found_inf = broken  # type: ignore[attr-defined]
             optimizer.step()
         if "encoder" in self.roles:
             self.agent.world_model.after_update()
 
     def check(self) -> None:
-        """At a phase's end: raises ``NotFinite`` if a parameter that it trained is not finite."""
+        """At a phase's end: raises ``NotFinite`` if a loss, a gradient or a parameter that it trained is not finite."""
+        if self.largest is not None:
+            finite, self.largest = self.largest.isfinite().tolist(), None
+            losses = [f"{self.phase}/{key}" for key, good in zip(self.keys, finite, strict=False) if not good]
+            gradients = [
+                f"the gradient of {self.phase}.{name} ({', '.join(adam.roles)})"
+                for (name, adam), good in zip(self.settings.items(), finite[len(self.keys) :], strict=True)
+                if not good
+            ]
+            if broken := losses or gradients:  # a loss breaks its gradient too, and says more
+                raise NotFinite(f"{', '.join(broken)} is not finite")
         for role in sorted(self.roles):
-            norms = torch._foreach_norm([p.detach() for p in self.agent.parameters_of(role)])
-            if not torch.isfinite(torch.stack(norms)).all():
+            if not torch.isfinite(_norm(p.detach() for p in self.agent.parameters_of(role))):
                 raise NotFinite(f"a parameter of the {role} after the {self.phase} phase is not finite")
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,6 +163,11 @@ class Optimizers:
         """Restores ``state_dict``."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
+
+
+def _norm(tensors: Iterable[Tensor]) -> Tensor:
+    """The Euclidean norm of all numbers together, a scalar; of nothing it is 0."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors)) or [torch.zeros(())]))
 
 
 def shuffled(count: int, minibatches: int, epochs: int) -> Iterator[Tensor]:

@@ -92,6 +92,8 @@ class Planner:
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
         if compile:
+            # Keeps what a layer gave for its gradient, not flags of where it is zero: CPU code writes those one by one.
+            torch._functorch.config.recompute_views = True
             self.ground.loss.compile()
             if self.dream is not None:
                 self.dream.compile()

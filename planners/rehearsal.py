@@ -104,10 +104,14 @@ class Rehearsal:
         """Takes note of a batch of real experience ``[N, T]``."""
         self.reservoir.extend(batch.flatten(0, 1))
 
-    @torch.no_grad()
-    def facts(self, world_model: WorldModel) -> Facts:
-        """A sample of past transitions ``[M]``, as the local losses take them. Their latents carry no gradient: the
-        encoder moves the policy, and the past says nothing about that."""
-        past = self.reservoir.sample(self.transitions).to(next(world_model.parameters()).device)
-        latent, next_latent = (z.squeeze(1) for z in world_model.believe(past.unsqueeze(1)))
-        return facts(world_model, latent, next_latent, past)
+    def sample(self, device: torch.device | None) -> TensorDict:
+        """Past transitions ``[M]``, with which a minibatch is learnt."""
+        return self.reservoir.sample(self.transitions).to(device)
+
+
+@torch.no_grad()
+def recalled(world_model: WorldModel, past: TensorDictBase) -> Facts:
+    """Past transitions ``[M]`` as the local losses take them. Their latents carry no gradient: the encoder moves the
+    policy, and the past says nothing about that."""
+    latent, next_latent = (z.squeeze(1) for z in world_model.believe(past.unsqueeze(1)))
+    return facts(world_model, latent, next_latent, past)

@@ -70,10 +70,10 @@ class Encoder(Mixed):
         """Shape of one prepared observation."""
         return self.observation_shape
 
-    def prepare(self, observation: Tensor) -> Tensor:
-        """Folded observation ``[B, *observation_shape]`` as float, integers scaled to [0, 1]."""
+    def prepare(self, observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Folded observation ``[B, *observation_shape]`` as floats of a type, integers scaled to [0, 1]."""
         # Only integers have a scale, so what is divided in place is a copy.
-        return observation.float() if self._scale == 1.0 else observation.float().div_(self._scale)
+        return observation.to(dtype) if self._scale == 1.0 else observation.to(dtype).div_(self._scale)
 
     def restore(self, prepared: Tensor) -> Tensor:
         """The inverse of ``prepare``, for predictions, which need not be exact: ``[B, *observation_shape]``, float."""
@@ -83,7 +83,7 @@ class Encoder(Mixed):
         """Latents ``[..., *latent_shape]``."""
         folded, batch = fold_batch(observation, self._event_dims)
         with self.arithmetic(folded.device):
-            latent = self.body(self.prepare(folded))
+            latent = self.body(self.prepare(folded, self.dtype))
         return widened(latent).reshape(*batch, *self.latent_shape)
 
 
@@ -114,10 +114,10 @@ class NatureCNN(Encoder):
         sides = ((((side - 8) // 4 + 1) - 4) // 2 + 1 - 2 for side in (height, width))
         self.latent_shape = (64, *sides)
 
-    def prepare(self, observation: Tensor) -> Tensor:
+    def prepare(self, observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """As above, and in the form that ``body`` takes."""
         # Channels last, rearranged while a number is still one byte, and plane by plane, which is faster than at once.
-        return super().prepare(torch.stack(observation.unbind(1), -1).movedim(-1, 1))
+        return super().prepare(torch.stack(observation.unbind(1), -1).movedim(-1, 1), dtype)
 
 
 class DenseCNN(NatureCNN):
@@ -194,11 +194,11 @@ class MLP(Encoder):
         )
         self.latent_shape = (latent,)
 
-    def prepare(self, observation: Tensor) -> Tensor:
+    def prepare(self, observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """As above, and in the form that ``body`` takes."""
         if self._classes:
-            return F.one_hot(observation.long(), self._classes).float()
-        observation = super().prepare(observation)
+            return F.one_hot(observation.long(), self._classes).to(dtype)
+        observation = super().prepare(observation, dtype)
         return observation.sign() * observation.abs().log1p() if self._symlog else observation
 
     @property

@@ -29,9 +29,14 @@ class Mixed(nn.Module):
     #: Set where bfloat16 would break a promise, or where the layers are too small to gain by it.
     exact = False
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the layers compute in."""
+        return torch.bfloat16 if self.bf16 and not self.exact else torch.float32
+
     def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the layers are called; what comes out of it may be bfloat16."""
-        return torch.autocast(device.type, torch.bfloat16) if self.bf16 and not self.exact else nullcontext()
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(device.type, self.dtype)
 
 
 def widened(features: Tensor) -> Tensor:

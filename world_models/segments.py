@@ -10,7 +10,6 @@ from torch import Tensor
 Encode = Callable[[Tensor], Tensor]
 
 
-@torch.compiler.disable(recursive=False)  # how many episodes end is not known before; ``encode`` itself is compiled
 def encode_transitions(
     encode: Encode, encode_successor: Encode, observation: Tensor, next_observation: Tensor, done: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -33,5 +32,8 @@ def encode_transitions(
     alone[:, -1] = True
     code = encode(observation)
     after = torch.roll(code, -1, 1)
+    if torch.compiler.is_compiling():  # how many frames stand alone is not known when a graph is made: all are encoded
+        codes = encode_successor(next_observation)
+        return code, torch.where(alone.reshape(*alone.shape, *(1 for _ in codes.shape[2:])), codes, after)
     after[alone] = encode_successor(next_observation[alone])
     return code, after

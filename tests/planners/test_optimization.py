@@ -99,18 +99,46 @@ def test_wrong_schedules(wrong: dict) -> None:
 def test_a_loss_that_is_not_finite_stops_before_anything_moves(agent: Agent) -> None:
     optimizers = Optimizers(agent, {"x": Adam(roles=("heads",), lr=1.0)}, "ground")
     before = agent.heads.actor.weight.clone()
-    with pytest.raises(NotFinite, match="ground/loss_value"):
-        optimizers.step(TensorDict({"loss_value": agent.heads.actor.weight.sum() / 0.0}))
+    optimizers.step(TensorDict({"loss_value": agent.heads.actor.weight.sum() / 0.0, "loss_x": before.sum() * 0.0}))
     assert torch.equal(agent.heads.actor.weight, before)
+    with pytest.raises(NotFinite, match="^ground/loss_value is not finite"):
+        optimizers.check()
 
 
 def test_a_gradient_that_is_not_finite_stops_before_anything_moves(agent: Agent) -> None:
     optimizers = Optimizers(agent, {"policy": Adam(roles=("heads",), lr=1.0)}, "dream")
     with torch.no_grad():
         agent.heads.actor.bias.zero_()
-    with pytest.raises(NotFinite, match=r"gradient of dream\.policy"):
-        optimizers.step(TensorDict({"loss_x": agent.heads.actor.bias.sqrt().sum()}))
+    optimizers.step(TensorDict({"loss_x": agent.heads.actor.bias.sqrt().sum()}))
     assert torch.equal(agent.heads.actor.bias, torch.zeros(3))
+    with pytest.raises(NotFinite, match=r"^the gradient of dream\.policy \(heads\) is not finite"):
+        optimizers.check()
+
+
+@pytest.mark.parametrize("size", [0.1, 30.0])
+def test_a_gradient_is_clipped_as_torch_clips_it(agent: Agent, size: float) -> None:
+    """Twin parameters, one stepped by torch's own ``clip_grad_norm_`` and Adam."""
+    adam = Adam(roles=("heads",), lr=0.1, eps=0.5, max_grad_norm=0.5)  # with so large an eps sizes matter
+    optimizers = Optimizers(agent, {"x": adam}, "ground")
+    twins = [p.detach().clone().requires_grad_() for p in agent.heads.parameters()]
+    theirs = torch.optim.Adam(twins, lr=adam.lr, eps=adam.eps)
+    for _ in range(3):
+        optimizers.step(TensorDict({"loss_x": sum(size * p.square().sum() for p in agent.heads.parameters())}))
+        theirs.zero_grad()
+        torch.stack([size * p.square().sum() for p in twins]).sum().backward()
+        torch.nn.utils.clip_grad_norm_(twins, adam.max_grad_norm)
+        theirs.step()
+    for mine, twin in zip(agent.heads.parameters(), twins, strict=True):
+        torch.testing.assert_close(mine, twin)
+
+
+def test_after_a_check_that_raised_the_next_phase_is_judged_by_itself(agent: Agent) -> None:
+    optimizers = Optimizers(agent, {"x": Adam(roles=("heads",), lr=1.0)}, "ground")
+    optimizers.step(TensorDict({"loss_x": agent.heads.actor.weight.sum() / 0.0}))
+    with pytest.raises(NotFinite):
+        optimizers.check()
+    optimizers.step(TensorDict({"loss_y": agent.heads.actor.weight.square().sum()}))
+    optimizers.check()
 
 
 def test_none_takes_an_optimizer_out(agent: Agent) -> None:

@@ -43,6 +43,7 @@ def test_it_learns_the_same(
     from torch._inductor import config
 
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     compiled: list[Any] = []
     real = partial(torch.compile, backend=backend)
     monkeypatch.setattr(torch, "compile", lambda *args, **keys: compiled.append(args[0]) or real(*args, **keys))
@@ -51,6 +52,8 @@ def test_it_learns_the_same(
     with config.patch(fallback_random=True):  # draws as uncompiled code does
         fast, others = metrics(tmp_path / "fast", "compile=true", *words)
     assert len(compiled) == 4, "the ground phase's loss, the dream, its loss, and that of real returns"
+    breaks = dict(torch._dynamo.utils.counters["graph_break"])
+    assert bool(breaks) == ("penalty" in " ".join(words)), f"only a gradient within the loss is none for it: {breaks}"
     assert fast == pytest.approx(plain, rel=1e-3, abs=1e-4)
     for mine, other in zip(parameters, others, strict=True):
         torch.testing.assert_close(other, mine, rtol=1e-3, atol=1e-4)

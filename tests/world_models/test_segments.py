@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -61,3 +62,18 @@ def test_frames_that_are_only_successors_may_go_without_gradient() -> None:
     (gradient,) = torch.autograd.grad(successor[~alone].sum(), encoder.weight)
     (expected,) = torch.autograd.grad(encoder(after)[~alone].sum(), encoder.weight)
     torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("event", [(), (2,), (2, 3)])
+def test_compiled_it_is_one_graph_with_the_same_values(event: tuple[int, ...]) -> None:
+    """However many episodes end, and whatever the shape of what they are encoded to."""
+
+    def encode(frames: Tensor) -> Tensor:
+        batch = frames.shape[:-1]
+        return frames.sum(-1).reshape(*batch, *(1 for _ in event)).expand(*batch, *event)
+
+    compiled = torch.compile(encode_transitions, fullgraph=True, backend="eager")
+    observation, after, done = segments()
+    for ends in (done, ~done, done & False):
+        found = compiled(encode, encode, observation, after, ends)
+        torch.testing.assert_close(found, encode_transitions(encode, encode, observation, after, ends))
