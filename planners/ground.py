@@ -34,8 +34,9 @@ class GroundLoss(LossModule):
     """Losses on a minibatch of real segments ``[S, L]``.
 
     Reads ``in_keys``: those of the world model, and more of what follows if the utility uses one. Returns the scalars
-    ``out_keys`` and, with a model, the mean local losses ``local_{transition, reward, termination}``; with a rehearsal
-    also ``loss_rehearsal``, and with a weight on it ``loss_clone``, the divergence ``KL(pi_b || pi)``.
+    ``out_keys`` and, with a model, the mean local losses ``local_{transition, reward, termination}``; with
+    transitions to rehearse also ``loss_rehearsal``, and with a weight on it ``loss_clone``, the divergence
+    ``KL(pi_b || pi)``.
     """
 
     out_keys = ["loss_objective", "loss_value", "loss_entropy", "loss_auxiliary", "entropy", "clip_fraction"]

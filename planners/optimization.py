@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,15 +84,16 @@ class Optimizers:
             )
             for name, adam in self.settings.items()
         }
-        #: Of each loss, and of the gradient of each optimizer, the largest since the last ``check``.
         self.keys: list[str] = []
+        #: Of each loss of ``keys`` and of each optimizer's gradient the largest, in size, since the phase began.
         self.largest: Tensor | None = None
 
     def set_progress(self, progress: float, scale: float = 1.0) -> None:
         """Sets every learning rate from the share of training that is done, times ``scale``.
 
-        A weight of a whole phase belongs on the rate: Adam undoes most of a weight on the loss.
+        A weight of a whole phase belongs on the rate: Adam undoes most of a weight on the loss. A phase begins with it.
         """
+        self.largest = None
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = scale * self.settings[name].rate(progress)
@@ -119,22 +120,22 @@ class Optimizers:
     def step(self, losses: TensorDictBase) -> None:
         """One step of every optimizer down the sum of the ``loss_*`` entries.
 
-        Where a loss or a gradient is not finite nothing moves, and ``check`` will say so: the device is not waited for.
+        Where a loss or a gradient is not finite no parameter of the phase moves, and ``check`` will say so: the device
+        is not waited for.
         """
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        sum_losses(losses).backward()
-        norms = [
-            _norm(p.grad for p in o.param_groups[0]["params"] if p.grad is not None) for o in self.optimizers.values()
-        ]
+        total = sum_losses(losses)
+        total.backward()
+        norms = [gradient_norm(optimizer) for optimizer in self.optimizers.values()]
         self.keys = loss_keys(losses)
-        seen = torch.stack([*(losses[key].detach() for key in self.keys), *norms]).abs()
+        seen = torch.stack([*(losses[key].detach() for key in self.keys), *(n.to(total.device) for n in norms)]).abs()
         self.largest = seen if self.largest is None else torch.maximum(self.largest, seen)  # of NaN and a number: NaN
         broken = 1.0 - seen.isfinite().all().float()
         for (name, optimizer), norm in zip(self.optimizers.items(), norms, strict=True):
             # What torch.amp's scaler leaves for a fused step: a divisor of gradients, and whether to take none.
-            optimizer.grad_scale = (norm / self.settings[name].max_grad_norm).clamp_min(1.0)  # type: ignore[attr-defined]
-            optimizer.found_inf = broken  # type: ignore[attr-defined]
+            divisor = (norm / self.settings[name].max_grad_norm).clamp_min(1.0)
+            optimizer.grad_scale, optimizer.found_inf = divisor, broken  # type: ignore[attr-defined]
             optimizer.step()
         if "encoder" in self.roles:
             self.agent.world_model.after_update()
@@ -152,7 +153,8 @@ class Optimizers:
             if broken := losses or gradients:  # a loss breaks its gradient too, and says more
                 raise NotFinite(f"{', '.join(broken)} is not finite")
         for role in sorted(self.roles):
-            if not torch.isfinite(_norm(p.detach() for p in self.agent.parameters_of(role))):
+            norms = torch._foreach_norm([p.detach() for p in self.agent.parameters_of(role)])
+            if not torch.isfinite(torch.stack(norms)).all():
                 raise NotFinite(f"a parameter of the {role} after the {self.phase} phase is not finite")
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,9 +167,10 @@ class Optimizers:
             optimizer.load_state_dict(state[name])
 
 
-def _norm(tensors: Iterable[Tensor]) -> Tensor:
-    """The Euclidean norm of all numbers together, a scalar; of nothing it is 0."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors)) or [torch.zeros(())]))
+def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
+    """The Euclidean norm of all gradients of an optimizer together, a scalar; 0 where there are none."""
+    gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) if gradients else torch.zeros(())
 
 
 def shuffled(count: int, minibatches: int, epochs: int) -> Iterator[Tensor]:

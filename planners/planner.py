@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch._functorch.config
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import TensorSpec
@@ -92,7 +93,8 @@ class Planner:
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
         if compile:
-            # Keeps what a layer gave for its gradient, not flags of where it is zero: CPU code writes those one by one.
+            # For gradients no view is then kept but what it shows: a relu's output, and not beside it flags of its
+            # zeros, which compiled code for CPUs writes one by one. It holds for the whole process.
             torch._functorch.config.recompute_views = True
             self.ground.loss.compile()
             if self.dream is not None:

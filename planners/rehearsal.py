@@ -104,7 +104,7 @@ class Rehearsal:
         """Takes note of a batch of real experience ``[N, T]``."""
         self.reservoir.extend(batch.flatten(0, 1))
 
-    def sample(self, device: torch.device | None) -> TensorDict:
+    def sample(self, device: torch.device) -> TensorDict:
         """Past transitions ``[M]``, with which a minibatch is learnt."""
         return self.reservoir.sample(self.transitions).to(device)
 

@@ -92,7 +92,8 @@ class WorldModel(nn.Module, ABC):
     def believe(self, experience: TensorDictBase) -> tuple[Tensor, Tensor]:
         """``z`` and ``z'`` of experience ``[S, L]`` in segments: each ``[S, L, *latent_shape]``.
 
-        ``z'`` belongs to the true successor, also where an episode ended. Each distinct frame is encoded once.
+        ``z'`` belongs to the true successor, also where an episode ended. Each distinct frame is encoded once, unless
+        it is compiled.
         """
         after = experience["next"]
         frames = experience["observation"], after["observation"], after["done"].squeeze(-1)

@@ -83,7 +83,7 @@ class Encoder(Mixed):
         """Latents ``[..., *latent_shape]``."""
         folded, batch = fold_batch(observation, self._event_dims)
         with self.arithmetic(folded.device):
-            latent = self.body(self.prepare(folded, self.dtype))
+            latent = self.body(self.prepare(folded, self.compute_dtype))
         return widened(latent).reshape(*batch, *self.latent_shape)
 
 

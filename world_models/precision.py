@@ -30,13 +30,14 @@ class Mixed(nn.Module):
     exact = False
 
     @property
-    def dtype(self) -> torch.dtype:
+    def compute_dtype(self) -> torch.dtype:
         """What the layers compute in."""
         return torch.bfloat16 if self.bf16 and not self.exact else torch.float32
 
     def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the layers are called; what comes out of it may be bfloat16."""
-        return nullcontext() if self.dtype == torch.float32 else torch.autocast(device.type, self.dtype)
+        dtype = self.compute_dtype
+        return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
 def widened(features: Tensor) -> Tensor:

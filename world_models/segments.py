@@ -16,7 +16,8 @@ def encode_transitions(
     """``encode`` of ``s`` and of ``s'`` in segments, each distinct frame encoded once.
 
     Inside an episode ``s'`` is the next step's ``s``; only at an episode's end, and after a segment's last
-    step, is it a frame of its own. L steps thus cost L + 1 frames plus one per episode end, not 2 L.
+    step, is it a frame of its own. L steps thus cost L + 1 frames plus one per episode end, not 2 L (compiled they do,
+    as a graph has one size).
 
     Args:
         encode: any function of observations, for any leading batch shape.

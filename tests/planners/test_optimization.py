@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from functools import partial
@@ -115,9 +116,9 @@ def test_a_gradient_that_is_not_finite_stops_before_anything_moves(agent: Agent)
         optimizers.check()
 
 
-@pytest.mark.parametrize("size", [0.1, 30.0])
-def test_a_gradient_is_clipped_as_torch_clips_it(agent: Agent, size: float) -> None:
-    """Twin parameters, one stepped by torch's own ``clip_grad_norm_`` and Adam."""
+@pytest.mark.parametrize(("size", "clipped"), [(0.01, False), (30.0, True)])
+def test_a_gradient_is_clipped_as_torch_clips_it(agent: Agent, size: float, clipped: bool) -> None:
+    """Twin parameters, stepped by torch's own ``clip_grad_norm_`` and Adam."""
     adam = Adam(roles=("heads",), lr=0.1, eps=0.5, max_grad_norm=0.5)  # with so large an eps sizes matter
     optimizers = Optimizers(agent, {"x": adam}, "ground")
     twins = [p.detach().clone().requires_grad_() for p in agent.heads.parameters()]
@@ -126,19 +127,60 @@ def test_a_gradient_is_clipped_as_torch_clips_it(agent: Agent, size: float) -> N
         optimizers.step(TensorDict({"loss_x": sum(size * p.square().sum() for p in agent.heads.parameters())}))
         theirs.zero_grad()
         torch.stack([size * p.square().sum() for p in twins]).sum().backward()
-        torch.nn.utils.clip_grad_norm_(twins, adam.max_grad_norm)
+        assert (torch.nn.utils.clip_grad_norm_(twins, adam.max_grad_norm) > adam.max_grad_norm) == clipped
         theirs.step()
     for mine, twin in zip(agent.heads.parameters(), twins, strict=True):
         torch.testing.assert_close(mine, twin)
 
 
-def test_after_a_check_that_raised_the_next_phase_is_judged_by_itself(agent: Agent) -> None:
-    optimizers = Optimizers(agent, {"x": Adam(roles=("heads",), lr=1.0)}, "ground")
-    optimizers.step(TensorDict({"loss_x": agent.heads.actor.weight.sum() / 0.0}))
+def test_one_broken_gradient_holds_all_back_for_that_step(agent: Agent) -> None:
+    """And leaves no trace in what follows: Adam goes on as if it had not been."""
+    settings = {"policy": Adam(roles=("heads",), lr=0.1), "model": Adam(roles=("model",), lr=0.1)}
+    weight, model = agent.heads.actor.weight, next(agent.parameters_of("model"))
+    start = copy.deepcopy(agent.state_dict())
+
+    def good() -> TensorDict:
+        return TensorDict({"loss_x": weight.square().sum(), "loss_y": model.square().sum()})
+
+    ends = []
+    for broken in (False, True):
+        agent.load_state_dict(start)
+        optimizers = Optimizers(agent, settings, "ground")
+        optimizers.step(good())
+        if broken:
+            before = weight.clone(), model.clone()
+            optimizers.step(
+                TensorDict({"loss_x": weight.square().sum(), "loss_y": (model - model.detach()).norm() / 0.0})
+            )
+            assert torch.equal(weight, before[0]) and torch.equal(model, before[1])
+        optimizers.step(good())
+        ends.append((weight.clone(), model.clone()))
+    assert torch.equal(ends[0][0], ends[1][0]) and torch.equal(ends[0][1], ends[1][1])
+    assert not torch.equal(ends[0][0], start["heads.actor.weight"])
     with pytest.raises(NotFinite):
         optimizers.check()
-    optimizers.step(TensorDict({"loss_y": agent.heads.actor.weight.square().sum()}))
+
+
+def test_an_optimizer_without_gradients_stays_where_it_is(agent: Agent) -> None:
+    settings = {"policy": Adam(roles=("heads",), lr=0.1), "model": Adam(roles=("model",), lr=0.1)}
+    optimizers = Optimizers(agent, settings, "ground")
+    before = [p.clone() for p in agent.parameters_of("model")]
+    optimizers.step(TensorDict({"loss_x": agent.heads.actor.weight.square().sum()}))
     optimizers.check()
+    assert all(map(torch.equal, before, agent.parameters_of("model")))
+
+
+def test_each_phase_is_judged_by_itself(agent: Agent) -> None:
+    """Also after one that was left before its ``check``."""
+    optimizers = Optimizers(agent, {"x": Adam(roles=("heads",), lr=1.0)}, "ground")
+    for left in (False, True):
+        optimizers.step(TensorDict({"loss_x": agent.heads.actor.weight.sum() / 0.0}))
+        if not left:
+            with pytest.raises(NotFinite):
+                optimizers.check()
+        optimizers.set_progress(0.0)
+        optimizers.step(TensorDict({"loss_y": agent.heads.actor.weight.square().sum()}))
+        optimizers.check()
 
 
 def test_none_takes_an_optimizer_out(agent: Agent) -> None:

@@ -53,7 +53,9 @@ def test_it_learns_the_same(
         fast, others = metrics(tmp_path / "fast", "compile=true", *words)
     assert len(compiled) == 4, "the ground phase's loss, the dream, its loss, and that of real returns"
     breaks = dict(torch._dynamo.utils.counters["graph_break"])
-    assert bool(breaks) == ("penalty" in " ".join(words)), f"only a gradient within the loss is none for it: {breaks}"
+    assert bool(breaks) == ("penalty" in " ".join(words)), (
+        f"only a gradient that is taken within the loss breaks a graph: {breaks}"
+    )
     assert fast == pytest.approx(plain, rel=1e-3, abs=1e-4)
     for mine, other in zip(parameters, others, strict=True):
         torch.testing.assert_close(other, mine, rtol=1e-3, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -70,6 +71,14 @@ def test_gradients_are_single_precision_and_point_the_same_way(encoder: str) -> 
         assert all(p.grad.dtype == torch.float32 for p in parameters)
         slopes.append(torch.cat([p.grad.flatten() for p in parameters]))
     assert torch.cosine_similarity(*slopes, dim=0) > 0.999
+
+
+@pytest.mark.parametrize("encoder", ["small_cnn", "dense_cnn"])
+def test_bytes_become_bfloat16_at_once_with_the_same_numbers(encoder: str) -> None:
+    phi = built(encoder).encoder
+    every = torch.arange(256, dtype=torch.uint8).repeat(4 * 84 * 84)[: 64 * math.prod(phi.observation_shape)]
+    picture = every.reshape(64, *phi.observation_shape)
+    assert torch.equal(phi.prepare(picture, torch.bfloat16), phi.prepare(picture).bfloat16())
 
 
 def test_what_is_lipschitz_is_exact() -> None:

@@ -64,16 +64,25 @@ def test_frames_that_are_only_successors_may_go_without_gradient() -> None:
     torch.testing.assert_close(gradient, expected)
 
 
-@pytest.mark.parametrize("event", [(), (2,), (2, 3)])
-def test_compiled_it_is_one_graph_with_the_same_values(event: tuple[int, ...]) -> None:
-    """However many episodes end, and whatever the shape of what they are encoded to."""
+@pytest.mark.parametrize("event", [(4,), (2, 2)])
+def test_compiled_it_is_one_graph_with_the_same_values_and_gradients(event: tuple[int, ...]) -> None:
+    """However many episodes end, and whatever the shape of what frames are encoded to."""
+    torch.manual_seed(3)
+    weight = torch.randn(3, 4, requires_grad=True)
 
     def encode(frames: Tensor) -> Tensor:
-        batch = frames.shape[:-1]
-        return frames.sum(-1).reshape(*batch, *(1 for _ in event)).expand(*batch, *event)
+        return (frames @ weight).unflatten(-1, event)
+
+    @torch.no_grad()
+    def encode_successor(frames: Tensor) -> Tensor:
+        return encode(frames)
 
     compiled = torch.compile(encode_transitions, fullgraph=True, backend="eager")
     observation, after, done = segments()
     for ends in (done, ~done, done & False):
-        found = compiled(encode, encode, observation, after, ends)
-        torch.testing.assert_close(found, encode_transitions(encode, encode, observation, after, ends))
+        both = (f(encode, encode_successor, observation, after, ends) for f in (compiled, encode_transitions))
+        (found, slope), (expected, known) = (
+            (torch.stack(pair), torch.autograd.grad(pair[1].tanh().sum(), weight)) for pair in both
+        )
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(slope, known)
