@@ -21,7 +21,7 @@ def test_each_product_is_counted_once_to_act_and_thrice_to_learn_the_first_twice
     assert [layer.flops for layer in found.backward.values()] == learnt
     assert found.flops == 3 * 4 * sum(layers) + 3 * 2 * sum(learnt)
     assert found.emulator > 0.0 and found.seconds > found.emulator + found.update
-    assert found.emulator_steps_per_second > 1000.0
+    assert found.emulator_steps_per_second > 100.0  # a hundredth of what a quiet core plays
 
 
 def test_the_command(capsys):
