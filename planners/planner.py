@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch._functorch.config
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import TensorSpec
@@ -20,6 +19,7 @@ from planners.certificates.certificate import Certificate, certify
 from planners.certificates.evidence import Settings
 from planners.certificates.gathering import Policies, gather
 from planners.certificates.lipschitz import Given
+from planners.compiling import prepare_compiler
 from planners.diagnosis import diagnosis
 from planners.dream import Behavior, Dream
 from planners.experience import add_advantages
@@ -93,9 +93,7 @@ class Planner:
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
         if compile:
-            # For gradients no view is then kept but what it shows: a relu's output, and not beside it flags of its
-            # zeros, which compiled code for CPUs writes one by one. It holds for the whole process.
-            torch._functorch.config.recompute_views = True
+            prepare_compiler(self.device)
             self.ground.loss.compile()
             if self.dream is not None:
                 self.dream.compile()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,20 @@ def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.
 SLOW = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    """What is set for compiled code holds for a process, and the tests share one."""
+    from torch._functorch import config
+
+    torch._dynamo.reset()
+    threads = torch.get_num_threads()
+    with config.patch(recompute_views=False):
+        yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize(
     ("backend", "words"),
     [
@@ -42,7 +57,6 @@ def test_it_learns_the_same(
     """All graphs and gradients are torch.compile's; machine code, which takes long to make, only in the slow ones."""
     from torch._inductor import config
 
-    torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     compiled: list[Any] = []
     real = partial(torch.compile, backend=backend)
@@ -59,3 +73,13 @@ def test_it_learns_the_same(
     assert fast == pytest.approx(plain, rel=1e-3, abs=1e-4)
     for mine, other in zip(parameters, others, strict=True):
         torch.testing.assert_close(other, mine, rtol=1e-3, atol=1e-4)
+
+
+@SLOW
+def test_the_same_seed_gives_the_same_result_on_two_threads(tmp_path: Path) -> None:
+    """Which add an embedding's gradient up in any order where nothing forbids it."""
+    torch.set_num_threads(2)
+    words = ("compile=true", "num_envs=128", "num_steps=8", "threads=2")
+    ends = [metrics(tmp_path / name, *words) for name in ("one", "another")]
+    assert ends[0][0] == ends[1][0]
+    assert all(map(torch.equal, ends[0][1], ends[1][1]))

@@ -1,0 +1,21 @@
+"""What torch is told before it compiles; it holds for the whole process."""
+
+from __future__ import annotations
+
+import torch
+import torch._functorch.config
+import torch.utils.deterministic
+
+
+def prepare_compiler(device: torch.device) -> None:
+    """Called before the first loss or dream is compiled.
+
+    For gradients no view is then kept but what it shows: a relu's output, and not beside it flags of its zeros, which
+    compiled code for CPUs writes one by one. And on a CPU the same seed gives the same result, as uncompiled: several
+    threads of compiled code add to one number, an embedding's gradient, in any order unless told not to.
+    """
+    torch._functorch.config.recompute_views = True
+    if device.type == "cpu":
+        # None of the memory that this would fill is read.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(True, warn_only=True)
