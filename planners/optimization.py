@@ -85,15 +85,15 @@ class Optimizers:
             for name, adam in self.settings.items()
         }
         self.keys: list[str] = []
-        #: Of each loss of ``keys`` and of each optimizer's gradient the largest, in size, since the phase began.
-        self.largest: Tensor | None = None
+        #: Whether each loss of ``keys`` and the gradient of each optimizer was finite ever since the phase began.
+        self.finite: Tensor | None = None
 
     def set_progress(self, progress: float, scale: float = 1.0) -> None:
         """Sets every learning rate from the share of training that is done, times ``scale``.
 
         A weight of a whole phase belongs on the rate: Adam undoes most of a weight on the loss. A phase begins with it.
         """
-        self.largest = None
+        self.finite = None
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = scale * self.settings[name].rate(progress)
@@ -125,13 +125,13 @@ class Optimizers:
         """
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        total = sum_losses(losses)
-        total.backward()
-        norms = [gradient_norm(optimizer) for optimizer in self.optimizers.values()]
         self.keys = loss_keys(losses)
-        seen = torch.stack([*(losses[key].detach() for key in self.keys), *(n.to(total.device) for n in norms)]).abs()
-        self.largest = seen if self.largest is None else torch.maximum(self.largest, seen)  # of NaN and a number: NaN
-        broken = 1.0 - seen.isfinite().all().float()
+        values = torch.stack([losses[key] for key in self.keys])
+        values.sum().backward()
+        norms = [gradient_norm(optimizer).to(values.device) for optimizer in self.optimizers.values()]
+        finite = torch.cat((values.detach(), torch.stack(norms))).isfinite()
+        self.finite = finite if self.finite is None else self.finite & finite
+        broken = 1.0 - finite.all().float()
         for (name, optimizer), norm in zip(self.optimizers.items(), norms, strict=True):
             # What torch.amp's scaler leaves for a fused step: a divisor of gradients, and whether to take none.
             divisor = (norm / self.settings[name].max_grad_norm).clamp_min(1.0)
@@ -142,16 +142,15 @@ class Optimizers:
 
     def check(self) -> None:
         """At a phase's end: raises ``NotFinite`` if a loss, a gradient or a parameter that it trained is not finite."""
-        if self.largest is not None:
-            finite, self.largest = self.largest.isfinite().tolist(), None
-            losses = [f"{self.phase}/{key}" for key, good in zip(self.keys, finite, strict=False) if not good]
+        if self.finite is not None:
+            losses = [f"{self.phase}/{key}" for key in self.keys]
             gradients = [
-                f"the gradient of {self.phase}.{name} ({', '.join(adam.roles)})"
-                for (name, adam), good in zip(self.settings.items(), finite[len(self.keys) :], strict=True)
-                if not good
+                f"the gradient of {self.phase}.{name} ({', '.join(a.roles)})" for name, a in self.settings.items()
             ]
-            if broken := losses or gradients:  # a loss breaks its gradient too, and says more
-                raise NotFinite(f"{', '.join(broken)} is not finite")
+            finite, self.finite = self.finite.tolist(), None
+            broken = [name for name, good in zip(losses + gradients, finite, strict=True) if not good]
+            if broken:  # a loss breaks its gradient too, and says more
+                raise NotFinite(f"{', '.join([name for name in broken if name in losses] or broken)} is not finite")
         for role in sorted(self.roles):
             norms = torch._foreach_norm([p.detach() for p in self.agent.parameters_of(role)])
             if not torch.isfinite(torch.stack(norms)).all():
@@ -182,11 +181,6 @@ def shuffled(count: int, minibatches: int, epochs: int) -> Iterator[Tensor]:
 def loss_keys(losses: TensorDictBase) -> list[str]:
     """The entries that are minimized: those named ``loss_*`` (TorchRL's convention)."""
     return [key for key in losses.keys() if key.startswith("loss_")]
-
-
-def sum_losses(losses: TensorDictBase) -> Tensor:
-    """The scalar that is minimized."""
-    return torch.stack([losses[key] for key in loss_keys(losses)]).sum()
 
 
 class Mean:

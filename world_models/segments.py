@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from tensordict.utils import expand_as_right
 from torch import Tensor
 
 Encode = Callable[[Tensor], Tensor]
@@ -35,6 +36,6 @@ def encode_transitions(
     after = torch.roll(code, -1, 1)
     if torch.compiler.is_compiling():  # how many frames stand alone is not known when a graph is made: all are encoded
         codes = encode_successor(next_observation)
-        return code, torch.where(alone.reshape(*alone.shape, *(1 for _ in codes.shape[2:])), codes, after)
+        return code, torch.where(expand_as_right(alone, codes), codes, after)
     after[alone] = encode_successor(next_observation[alone])
     return code, after
