@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch._functorch.config
 import torch.utils.deterministic
 
 
-def prepare_compiler(device: torch.device) -> None:
-    """Called before the first loss or dream is compiled.
+def prepare_compiler(device: torch.device) -> dict[str, Any]:
+    """Called before the first loss or dream is compiled; returns how ``torch.compile`` is to be called.
+
+    On a GPU what is compiled is recorded as CUDA graphs, since many small kernels take longer to start than to run.
 
     For gradients no view is then kept but what it shows: a relu's output, and not beside it flags of its zeros, which
     compiled code for CPUs writes one by one. And on a CPU the same seed gives the same result, as uncompiled: several
@@ -19,3 +23,5 @@ def prepare_compiler(device: torch.device) -> None:
         # None of the memory that this would fill is read.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.use_deterministic_algorithms(True, warn_only=True)
+        return {}
+    return {"mode": "reduce-overhead"}

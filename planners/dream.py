@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -51,7 +51,8 @@ class DreamLoss(LossModule):
         self.heads, self.surrogate = heads, neighborhood.surrogate
         self.lower, self.upper = neighborhood.interval
         self.value_scale, self.value, self.entropy = value_scale, value, entropy
-        self.share = torch.ones(())  # a tensor, as a compiled loss would be compiled anew for every number
+        # One tensor, filled anew, as ``ValueScale.square``.
+        self.share = torch.ones((), device=next(heads.parameters()).device)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """See the class."""
@@ -213,7 +214,7 @@ class Dream:
         if model.stochastic:
             second = self.worth(model.imagine(start, done)) - self.worth(model.imagine(start, drawn))
         self.trust.update(batch["advantage"].flatten(), first, second)
-        self.loss.share = torch.tensor(self.trust.share)
+        self.loss.share.fill_(self.trust.share)
         return led_to.next_latent
 
     @torch.no_grad()
@@ -233,11 +234,12 @@ class Dream:
                 losses.update(self.real_loss(take(real, others)))
             yield losses
 
-    def compile(self) -> None:
-        """From now on dreams and their losses are compiled, each when it is first needed."""
-        self.imagine = torch.compile(imagine)
-        self.loss.compile()
-        self.real_loss.compile()
+    def compile(self, **how: Any) -> None:
+        """From now on dreams and their losses are compiled, each when it is first needed, by ``torch.compile`` with
+        these keywords."""
+        self.imagine = torch.compile(imagine, **how)
+        self.loss.compile(**how)
+        self.real_loss.compile(**how)
 
     @torch.no_grad()
     def latent_policy(self, latent: Tensor) -> Tensor:
@@ -248,10 +250,10 @@ class Dream:
     def dream(self, start: Tensor, reference: Heads | None) -> TensorDict:
         """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy, by default of the
         policy that dreams."""
-        chunks = start.split(max(CHUNK // start[0].numel(), 1))
+        rows = max(CHUNK // start[0].numel(), 1) if start.device.type == "cpu" else len(start)
         walk = partial(self.imagine, self.agent.world_model, self.agent.heads, horizon=self.horizon, ends=self.ends)
         # Next latents are next steps' latents but for the last, and nothing here reads them: wide ones cost a copy.
-        dream: TensorDict = torch.cat([walk(latent=z).exclude(("next", "latent")) for z in chunks])
+        dream: TensorDict = torch.cat([walk(latent=z).exclude(("next", "latent")) for z in start.split(rows)])
         after = dream["next"]
         advantage, target = generalized_advantage_estimate(
             self.gamma * (1.0 - after["termination"]),  # a tensor does as well

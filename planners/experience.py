@@ -50,9 +50,15 @@ def segments(batch: TensorDictBase, length: int) -> TensorDictBase:
 
 def take(batch: TensorDictBase, indices: Tensor) -> TensorDictBase:
     """``batch[indices]`` along the first dimension, entry by entry as whole blocks of memory: pictures of bytes are
-    copied several times faster than by indexing, which goes from number to number."""
-    size = (len(indices), *batch.shape[1:])
-    return batch.apply(lambda entry: entry.index_select(0, indices.to(entry.device)), batch_size=size)
+    copied several times faster than by indexing, which goes from number to number.
+
+    Indices are drawn on the CPU, whatever the batch is on. They follow it from pinned memory, as a copy from any other
+    waits for all that a GPU still has to do."""
+    device = next(iter(batch.values(include_nested=True, leaves_only=True))).device
+    if device.type == "cuda":
+        indices = indices.pin_memory()
+    there = indices.to(device, non_blocking=True)
+    return batch.apply(lambda entry: entry.index_select(0, there), batch_size=(len(indices), *batch.shape[1:]))
 
 
 class Facts(NamedTuple):

@@ -201,7 +201,7 @@ class Ground:
             self.rehearsal.add(batch)
         with self.optimizers.training():
             for indices in shuffled(len(pieces), self.minibatches, self.epochs):
-                past = None if self.rehearsal is None else self.rehearsal.sample(batch["action"].device)
+                past = None if self.rehearsal is None else self.rehearsal.sample()
                 losses = self.loss(take(pieces, indices), past)
                 self.optimizers.step(losses)
                 mean.add(losses)

@@ -81,6 +81,7 @@ class Planner:
         self.certificate = certificate
         self.device = next(world_model.parameters()).device
         self.agent = Agent(world_model, hidden, heads).to(self.device)
+        value_scale.to(self.device)
         set_precision(self.agent, precision)
         self.policy = self.agent.policy()
         self.neighborhood = build_neighborhood(neighborhood, C, kappa)
@@ -93,10 +94,10 @@ class Planner:
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
         if compile:
-            prepare_compiler(self.device)
-            self.ground.loss.compile()
+            how = prepare_compiler(self.device)
+            self.ground.loss.compile(**how)
             if self.dream is not None:
-                self.dream.compile()
+                self.dream.compile(**how)
         self.start_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.behavior_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.previous_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)

@@ -30,7 +30,7 @@ PATHS: tuple[tuple[str, ...], ...] = (
 
 
 class Reservoir:
-    """A uniform sample, without replacement, of all transitions seen (Vitter 1985, Algorithm R).
+    """A uniform sample, without replacement, of all transitions seen (Vitter 1985, Algorithm R), kept where these are.
 
     Args:
         capacity: transitions kept.
@@ -47,9 +47,9 @@ class Reservoir:
     @torch.no_grad()
     def extend(self, transitions: TensorDictBase) -> None:
         """Offers transitions ``[M]``: the i-th one ever seen is kept with probability ``capacity / i``."""
-        transitions = transitions.select(*PATHS, strict=False).cpu()
-        if self.kept is None:
-            self.kept = _room_for(transitions, self.capacity)
+        transitions = transitions.select(*PATHS, strict=False)
+        device = transitions["action"].device
+        self.kept = _room_for(transitions, self.capacity) if self.kept is None else self.kept.to(device)
         ordinal = torch.arange(self.seen, self.seen + len(transitions))
         slot = torch.where(ordinal < self.capacity, ordinal, (torch.rand(len(ordinal)) * (ordinal + 1)).long())
         self.seen += len(transitions)
@@ -57,7 +57,7 @@ class Reservoir:
         last = torch.full((self.capacity,), -1)  # of several that take one slot, the last stays
         last.scatter_reduce_(0, slot[taken], torch.arange(len(slot))[taken], "amax")
         slots = (last >= 0).nonzero().squeeze(-1)
-        self.kept[slots] = transitions[last[slots]]
+        self.kept[slots.to(device)] = take(transitions, last[slots])
 
     def sample(self, count: int) -> TensorDict:
         """``count`` transitions, drawn with replacement. At least one must have been seen."""
@@ -104,9 +104,9 @@ class Rehearsal:
         """Takes note of a batch of real experience ``[N, T]``."""
         self.reservoir.extend(batch.flatten(0, 1))
 
-    def sample(self, device: torch.device) -> TensorDict:
+    def sample(self) -> TensorDict:
         """Past transitions ``[M]``, with which a minibatch is learnt."""
-        return self.reservoir.sample(self.transitions).to(device)
+        return self.reservoir.sample(self.transitions)
 
 
 @torch.no_grad()

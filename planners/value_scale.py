@@ -22,12 +22,17 @@ class ValueScale(ABC):
     """A running unit for errors of values.
 
     Attributes:
-        square: square of the unit, a scalar by which a squared error is divided. A tensor, as a compiled loss would be
-            compiled anew for every number that it has not met.
+        square: square of the unit, a scalar by which a squared error is divided. One tensor, filled anew: a compiled
+            loss would be compiled again for every number that it has not met, and a CUDA graph recorded again for every
+            tensor.
     """
 
     def __init__(self) -> None:
         self.square = torch.ones(())
+
+    def to(self, device: torch.device) -> None:
+        """Takes ``square`` to a device; called before anything is recorded."""
+        self.square = self.square.to(device)
 
     @abstractmethod
     def update(self, target: Tensor) -> None:
@@ -72,7 +77,7 @@ class ReturnDeviation(ValueScale):
     def _measure(self) -> None:
         """The variance of the targets; 1 before the first."""
         if self.count:
-            self.square = torch.tensor(max(self.sum_of_squares / self.count, _LEAST))
+            self.square.fill_(max(self.sum_of_squares / self.count, _LEAST))
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "mean": self.mean, "sum_of_squares": self.sum_of_squares}

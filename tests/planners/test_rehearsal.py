@@ -87,7 +87,7 @@ def test_it_teaches_the_model_alone_beside_the_objective(agent: Agent) -> None:
     batch = with_advantages(agent)
     rehearsal.add(batch)
     utility = Unified(0.3, 0.7)
-    past = rehearsal.sample(torch.device("cpu"))
+    past = rehearsal.sample()
     assert past.shape == (8,)
     found = GroundLoss(agent, utility, CLIP, Reward(), 0.5, 0.01, rehearsal.weight)(batch, past)
     model, after = agent.world_model, past["next"]
@@ -110,7 +110,7 @@ def test_beside_it_all_other_losses_are_as_without_it(agent: Agent) -> None:
     batch = with_advantages(agent)
     rehearsal.add(batch)
     loss = GroundLoss(agent, Unified(0.3, 0.7), CLIP, Reward(), 0.5, 0.01, rehearsal.weight)
-    without, beside = loss(batch), loss(batch, rehearsal.sample(torch.device("cpu")))
+    without, beside = loss(batch), loss(batch, rehearsal.sample())
     assert set(beside.keys()) - set(without.keys()) == {"loss_rehearsal"}
     for key, value in without.items():
         torch.testing.assert_close(beside[key], value)

@@ -119,7 +119,7 @@ def test_the_share_weighs_what_is_asked_of_the_policy(agent: Agent) -> None:
     dream = make(agent, entropy=0.5)
     batch = dream.dream(starts(agent), None).select(*dream.loss.in_keys)
     whole = dream.loss(batch)
-    dream.loss.share = torch.tensor(0.2)
+    dream.loss.share.fill_(0.2)
     part = dream.loss(batch)  # at the policy that dreamt, where no ratio is clipped
     for key, weight in (("loss_objective", 0.2), ("loss_entropy", 0.2), ("loss_value", 1.0)):
         torch.testing.assert_close(part[key], weight * whole[key])

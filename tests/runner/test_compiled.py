@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from dreamspi.training import Training
+from planners.optimization import NotFinite
+from tests.runner.cuda_graphs import Graphs
 from tests.runner.support import RSSM, configured
 
 
@@ -45,16 +47,17 @@ def torch_as_it_was() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("backend", "words"),
     [
-        pytest.param("aot_eager", (), id="graphs"),
+        pytest.param(Graphs().backend, (), id="graphs"),
         pytest.param("aot_eager", ("world_model.penalty.weight=0.1",), id="graphs-penalty", marks=SLOW),
         pytest.param("inductor", (), id="code", marks=SLOW),
         pytest.param("inductor", RSSM, id="code-rssm", marks=SLOW),
     ],
 )
 def test_it_learns_the_same(
-    backend: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: Any, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All graphs and gradients are torch.compile's; machine code, which takes long to make, only in the slow ones."""
+    """All graphs and gradients are torch.compile's, and what a graph gave is not read after the next replay; machine
+    code, which takes long to make, only in the slow ones."""
     from torch._inductor import config
 
     torch._dynamo.utils.counters.clear()
@@ -73,6 +76,15 @@ def test_it_learns_the_same(
     assert fast == pytest.approx(plain, rel=1e-3, abs=1e-4)
     for mine, other in zip(parameters, others, strict=True):
         torch.testing.assert_close(other, mine, rtol=1e-3, atol=1e-4)
+
+
+@SLOW
+def test_a_dream_in_pieces_would_be_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is why there are none on a GPU; and why the test above can fail."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=Graphs().backend))
+    monkeypatch.setattr("planners.dream.CHUNK", 1)
+    with pytest.raises(NotFinite):
+        metrics(tmp_path, "compile=true")
 
 
 @SLOW
