@@ -66,6 +66,12 @@ def products_are_single(size: int = 256) -> bool:
     return torch.equal(exact @ torch.eye(size), exact)
 
 
+def emulates_bfloat16(device: str) -> bool:
+    """Whether a device does bfloat16's arithmetic in single precision, converting before and after it: processors
+    without AVX-512 do, and take several times as long as with fp32."""
+    return device == "cpu" and torch.backends.mkldnn.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def _keep_memory() -> None:
     """Keeps freed memory for what comes next.
 

@@ -15,7 +15,7 @@ from dreamspi.building import refusals
 from dreamspi.checkpoints import CheckpointStore
 from dreamspi.errors import NO_SPACE, Diverged, UserError
 from dreamspi.interrupts import Interrupts
-from dreamspi.machine import prepare
+from dreamspi.machine import emulates_bfloat16, prepare
 from dreamspi.metrics import MetricWriter
 from dreamspi.progress import Progress
 from dreamspi.run_directory import RunDirectory
@@ -54,6 +54,8 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
         _writer(run, cfg, resume) as writer,
         Progress(training.total_steps, run) as progress,
     ):
+        if cfg.precision == "bf16" and emulates_bfloat16(cfg.device):
+            progress.say(f"precision=bf16 on {cfg.device}: this processor has no such arithmetic, fp32 is faster here")
         if resume and store.paths():
             training.restore(store, progress.say, stop=lambda: interrupts.signal != 0)
         else:

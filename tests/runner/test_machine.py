@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+
+from dreamspi.machine import emulates_bfloat16
+from tests.runner.support import trained
 
 
 def test_products_stay_in_single_precision() -> None:
@@ -46,6 +51,22 @@ def test_products_are_left_to_mkl_on_processors_of_its_maker(maker: str) -> None
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("emulates", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_user_is_told_where_bfloat16_is_slow(
+    emulates: bool, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dreamspi.train.emulates_bfloat16", lambda device: emulates and device == "cpu")
+    trained(tmp_path / "run", f"precision={precision}")
+    told = "precision=bf16 on cpu: this processor has no such arithmetic, fp32 is faster here"
+    assert (told in capsys.readouterr().out) == (emulates and precision == "bf16")
+
+
+def test_only_processors_emulate_bfloat16() -> None:
+    assert not emulates_bfloat16("cuda")
+    assert not (emulates_bfloat16("cpu") and torch.cpu._is_avx512_supported())
 
 
 def test_numbers_below_the_smallest_normal_are_zero_in_every_thread() -> None:
