@@ -1,8 +1,9 @@
 """What this machine could do at best: the bare emulator, and the arithmetic of PPO's update on its network.
 
-    python benchmarks/limits.py [game=atari/pong] [envs=128] [steps=8] [epochs=4] [minibatches=4] [threads=1]
+    python benchmarks/limits.py [env=atari/Pong] [any override of `dreamspi train planner=ppo`, such as threads=1 ...]
 
-On Atari the network is the Nature CNN, on MinAtar the small one, each with a dense layer of 512 before the heads.
+It reads the game, `num_envs`, `num_steps`, `planner.ground.epochs`, `planner.ground.minibatches` and `threads`. The
+network is the Nature CNN on Atari, the small one on MinAtar, each with a dense layer of 512 before the heads.
 
 Each layer's product is timed by itself, forward, and forward and backward, in the memory format that suits it best;
 with torch set as `dreamspi train` sets it, that is the machine's measured rate for this shape. An iteration can't take
@@ -21,11 +22,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ale_py import roms
 from ale_py.vector_env import AtariVectorEnv
 from minatar import Environment
 
-from dreamspi.envs.minatar import GAMES
+from dreamspi.config import compose
+from dreamspi.envs.atari import available_threads, games
+from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
 from dreamspi.machine import prepare
 
 TRIES = 3
@@ -45,7 +47,6 @@ LAYERS = {
         "dense 512": (128, 1, 512, 1, 1),
     },
 }
-DEFAULTS = {"game": "atari/pong", "envs": 128, "steps": 8, "epochs": 4, "minibatches": 4, "threads": 1}
 
 
 class Layer(NamedTuple):
@@ -179,14 +180,17 @@ class MinAtar(Emulator):
             game.state()
 
 
-def emulator_of(game: str, envs: int, threads: int) -> Emulator:
-    """That of ``atari/<rom>`` or ``minatar/<name>``. Raises ``ValueError`` for another game."""
-    family, _, name = game.partition("/")
-    if family == "atari" and name in roms.get_all_rom_ids():
-        return Atari(name, envs, threads)
-    if family == "minatar" and name in GAMES:
+def emulator_of(env: str, envs: int, threads: int) -> Emulator:
+    """That of ``atari/<Name>`` or ``minatar/<name>``. Raises UserError for another environment."""
+    family, _, name = env.partition("/")
+    if family == "minatar":
         return MinAtar(name, envs)
-    raise ValueError(f"game={game}: no such game; write atari/pong, atari/space_invaders or minatar/breakout.")
+    if family != "atari":
+        allowed = ", ".join(f"{known}/<name>" for known in LAYERS)
+        raise UserError(f"env={env}: its emulator and network are not known here. Allowed: {allowed}.")
+    if name not in games():
+        raise unknown("env.name", name, games())
+    return Atari(games()[name], envs, threads)
 
 
 def limits(emulator: Emulator, envs: int, steps: int, epochs: int, minibatches: int) -> Limits:
@@ -211,37 +215,36 @@ def limits(emulator: Emulator, envs: int, steps: int, epochs: int, minibatches: 
 
 
 def main(words: Sequence[str]) -> int:
-    """Prints the limits."""
-    chosen = dict(DEFAULTS)
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in DEFAULTS or not equals or (key != "game" and not value.isdecimal()):
-            print(
-                f"{word}: allowed: {', '.join(f'{name}={value}' for name, value in DEFAULTS.items())}", file=sys.stderr
-            )
-            return 2
-        chosen[key] = value if key == "game" else int(value)
-    game, threads = chosen.pop("game"), chosen.pop("threads")
-    prepare(threads)
+    """Prints the limits, and returns the exit code; a user's mistake is one line on stderr."""
+    if {"--help", "-h", "help"} & set(words):
+        print(__doc__)
+        return 0
     try:
-        emulator = emulator_of(game, chosen["envs"], threads)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    found = limits(emulator, **chosen)
+        report(words if any(word.startswith("env=") for word in words) else ["env=atari/Pong", *words])
+    except UserError as error:
+        tell(error)
+        return EXIT_USER_ERROR
+    return 0
+
+
+def report(overrides: Sequence[str]) -> None:
+    """Measures and prints the limits of ``ppo`` with these overrides."""
+    config = compose([*overrides, "planner=ppo"])
+    envs, steps, ground = config.num_envs, config.num_steps, config.planner.ground
+    emulator = emulator_of(config.choices.env, envs, config.threads or available_threads())
+    prepare(config.threads)
+    found = limits(emulator, envs, steps, ground.epochs, ground.minibatches)
     print(f"emulator alone: {found.emulator_steps_per_second:,.0f} env steps/s by the clock")
     print(f"arithmetic of an iteration: {found.flops / 1e9:,.1f} GFLOP")
     for name in found.forward:
         print(
-            f"{name:>20}: {found.forward[name].rate:5.1f} GFLOP/s forward on {chosen['envs']}, "
-            f"{found.backward[name].rate:5.1f} forward and backward on "
-            f"{chosen['envs'] * chosen['steps'] // chosen['minibatches']}"
+            f"{name:>20}: {found.forward[name].rate:5.1f} GFLOP/s forward on {envs}, "
+            f"{found.backward[name].rate:5.1f} forward and backward on {envs * steps // ground.minibatches}"
         )
     for part in ("emulator", "inference", "update"):
         print(f"{part:>20}: {getattr(found, part):6.3f} CPU s an iteration")
-    steps = chosen["envs"] * chosen["steps"]
-    print(f"limit: {found.seconds:.3f} CPU s for {steps} steps, {steps / found.seconds:,.0f} env steps per CPU second")
-    return 0
+    rate = envs * steps / found.seconds
+    print(f"limit: {found.seconds:.3f} CPU s for {envs * steps} steps, {rate:,.0f} env steps per CPU second")
 
 
 if __name__ == "__main__":

@@ -146,8 +146,7 @@ def compare(kind: str, names: Sequence[str], work: Work, repeats: int, peers: st
         "python": platform.python_version(),
         "measured": f"{repeats} repeats of {work.iterations} iterations each, in turns, after one that warms up",
     }
-    bare = f"{work.family}/{work.rom if work.family == 'atari' else work.name}"
-    emulator = emulator_of(bare, work.envs, work.threads) if kind == "ppo" else None
+    emulator = emulator_of(work.game, work.envs, work.threads) if kind == "ppo" else None
     found, failed, floors = race(entries, work, repeats, peers, emulator)
     unit = "env steps" if kind == "ppo" else "imagined steps"
     paragraphs = [

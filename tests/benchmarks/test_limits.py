@@ -8,14 +8,14 @@ from benchmarks.limits import emulator_of, limits, main
 
 
 @pytest.mark.parametrize(
-    ("game", "layers"),
+    ("env", "layers"),
     [
-        ("atari/pong", [2 * 400 * 32 * 4 * 64, 2 * 81 * 64 * 32 * 16, 2 * 49 * 64 * 64 * 9, 2 * 512 * 64 * 49]),
+        ("atari/Pong", [2 * 400 * 32 * 4 * 64, 2 * 81 * 64 * 32 * 16, 2 * 49 * 64 * 64 * 9, 2 * 512 * 64 * 49]),
         ("minatar/breakout", [2 * 64 * 16 * 4 * 9, 2 * 128 * 1024, 2 * 512 * 128]),
     ],
 )
-def test_each_product_is_counted_once_to_act_and_thrice_to_learn_the_first_twice(game, layers):
-    found = limits(emulator_of(game, 4, 1), envs=4, steps=2, epochs=3, minibatches=2)
+def test_each_product_is_counted_once_to_act_and_thrice_to_learn_the_first_twice(env, layers):
+    found = limits(emulator_of(env, 4, 1), envs=4, steps=2, epochs=3, minibatches=2)
     assert [layer.flops for layer in found.forward.values()] == [4 * flops for flops in layers]
     learnt = [4 * flops * (3 if index else 2) for index, flops in enumerate(layers)]
     assert [layer.flops for layer in found.backward.values()] == learnt
@@ -25,17 +25,20 @@ def test_each_product_is_counted_once_to_act_and_thrice_to_learn_the_first_twice
 
 
 def test_the_command(capsys):
-    assert main(["game=minatar/breakout", "envs=4", "steps=1", "epochs=1", "minibatches=1"]) == 0
-    assert "dense 128" in capsys.readouterr().out
+    sizes = ["num_envs=4", "num_steps=1", "planner.ground.epochs=1", "planner.ground.minibatches=1", "threads=1"]
+    assert main(["env=minatar/breakout", *sizes]) == 0
+    told = capsys.readouterr().out
+    assert "dense 128" in told and "forward on 4," in told
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["game=minatar/breakou"], "game=minatar/breakou: no such game; write atari/pong"),
-        (["game=atari/Pong"], "game=atari/Pong: no such game"),
-        (["env=4"], "env=4: allowed: game=atari/pong, envs=128"),
-        (["envs=four"], "envs=four: allowed"),
+        (["env=minatar/breakou"], "breakout"),
+        (["env=atari/pong"], "Did you mean atari/Pong"),
+        (["env=maze"], "Allowed: atari/<name>, minatar/<name>"),
+        (["num_env=4"], "num_envs"),
+        (["num_envs=four"], "num_envs=four"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, said, capsys):
