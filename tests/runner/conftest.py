@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from dreamspi.run_directory import RunDirectory
 from tests.runner.interrupted import CASES, PACES, References
 from tests.support import own_directory as own_directory
 
 pytest.register_assert_rewrite("tests.runner.support")
 
 
-@pytest.fixture
-def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs."""
-    monkeypatch.setattr("dreamspi.picture.draw", lambda run: None)
+@pytest.fixture(autouse=True, scope="package")
+def no_picture() -> Iterator[Callable[[RunDirectory], None]]:
+    """Drawing takes longer than these runs; what draws is handed on."""
+    from dreamspi.picture import draw
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dreamspi.picture.draw", lambda run: None)
+        yield draw
+
+
+@pytest.fixture(scope="module")
+def picture(no_picture: Callable[[RunDirectory], None]) -> Iterator[None]:
+    """A module's runs are drawn all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dreamspi.picture.draw", no_picture)
+        yield
 
 
 @pytest.fixture(scope="module")

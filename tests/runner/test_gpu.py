@@ -19,8 +19,6 @@ from tests.runner.interrupted import kill_before
 from tests.runner.support import RSSM, configured, rows, trained
 from tests.support import tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
-
 
 def learnt(run_dir: Path, device: str, words: tuple[str, ...]) -> tuple[dict[str, float], list[torch.Tensor]]:
     """Metrics of a second iteration, which is diagnosed and certified, and the parameters after it."""
@@ -90,7 +88,7 @@ def test_every_command(model: tuple[str, ...], tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_on_either(goes_on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with games that are played again from the last barrier on."""
     words, paces = ("planner=dreamspi", "log_every=1"), {"iterations": 5, "checkpoint": 3, "barrier": 2}
-    whole = trained(tmp_path / "whole", *words, **paces)
+    trained(tmp_path / "whole", *words, **paces)
     config = configured(tmp_path / "run", *words, **paces)
     config.device = gpu.GPU
     with gpu.present():

@@ -30,8 +30,6 @@ from tests.runner.support import (
     trained,
 )
 
-pytestmark = pytest.mark.usefixtures("no_picture")
-
 
 @pytest.mark.parametrize("iteration", [1, 8])
 @pytest.mark.parametrize("case", CASES)

@@ -29,8 +29,6 @@ from tests.runner.support import (
 )
 from tests.support import tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
-
 SIGNALS = pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 
 
@@ -119,14 +117,12 @@ def test_a_second_signal_takes_its_usual_course(first: int, number: int) -> None
 
 # ------------------------------------------------------------------ real processes
 
-LONG = {"iterations": 200, "checkpoint": 10, "barrier": 24}
+LONG = {"iterations": 100, "checkpoint": 10, "barrier": 24}
 
 
 @pytest.fixture(scope="module")
 def long_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dreamspi.picture.draw", lambda run: None)
-        return trained(tmp_path_factory.mktemp("long") / "run", *CASES["maze-deepspi"], **LONG)
+    return trained(tmp_path_factory.mktemp("long") / "run", *CASES["maze-deepspi"], **LONG)
 
 
 def stop(run: Path, number: int) -> subprocess.CompletedProcess[str]:

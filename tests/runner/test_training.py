@@ -16,8 +16,6 @@ from dreamspi.training import Scores, Training
 from planners.planner import Planner
 from tests.runner.support import configured, rows, trained
 
-pytestmark = pytest.mark.usefixtures("no_picture")
-
 
 def played(*returns: float, over: list[int] | None = None) -> TensorDict:
     """A batch of one copy whose every step ends an episode, pays 1, and has a raw return and twice that for a length.
