@@ -27,6 +27,7 @@ from minatar import Environment
 
 from dreamspi.config import compose
 from dreamspi.envs.atari import available_threads, games
+from dreamspi.envs.minatar import GAMES
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
 from dreamspi.machine import prepare
 
@@ -183,14 +184,13 @@ class MinAtar(Emulator):
 def emulator_of(env: str, envs: int, threads: int) -> Emulator:
     """That of ``atari/<Name>`` or ``minatar/<name>``. Raises UserError for another environment."""
     family, _, name = env.partition("/")
-    if family == "minatar":
-        return MinAtar(name, envs)
-    if family != "atari":
-        allowed = ", ".join(f"{known}/<name>" for known in LAYERS)
+    names = {"atari": list(games()), "minatar": list(GAMES)}
+    if family not in names:
+        allowed = ", ".join(f"{known}/<name>" for known in names)
         raise UserError(f"env={env}: its emulator and network are not known here. Allowed: {allowed}.")
-    if name not in games():
-        raise unknown("env.name", name, games())
-    return Atari(games()[name], envs, threads)
+    if name not in names[family]:
+        raise unknown("env.name", name, names[family])
+    return Atari(games()[name], envs, threads) if family == "atari" else MinAtar(name, envs)
 
 
 def limits(emulator: Emulator, envs: int, steps: int, epochs: int, minibatches: int) -> Limits:
@@ -220,7 +220,7 @@ def main(words: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
-        report(words if any(word.startswith("env=") for word in words) else ["env=atari/Pong", *words])
+        report(words)
     except UserError as error:
         tell(error)
         return EXIT_USER_ERROR
@@ -229,7 +229,10 @@ def main(words: Sequence[str]) -> int:
 
 def report(overrides: Sequence[str]) -> None:
     """Measures and prints the limits of ``ppo`` with these overrides."""
-    config = compose([*overrides, "planner=ppo"])
+    typed = {word.partition("=")[0] for word in overrides}
+    if "planner" in typed:
+        raise UserError("planner: not here; the limits are those of ppo.")
+    config = compose([*overrides, "planner=ppo", *([] if typed & {"env", "experiment"} else ["env=atari/Pong"])])
     envs, steps, ground = config.num_envs, config.num_steps, config.planner.ground
     emulator = emulator_of(config.choices.env, envs, config.threads or available_threads())
     prepare(config.threads)

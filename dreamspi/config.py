@@ -70,7 +70,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     register(parsed)
     classes = {group for group in ENTRY_POINTS if any(map(is_class, group_choices(parsed, group)))}
     try:
-        base = _chosen(tuple(o.input_line or "" for o in parsed if is_group(o)), _brought())
+        base = chosen(tuple(o.input_line or "" for o in parsed if is_group(o)))
         check_keys([o for o in parsed if not is_group(o) and not is_hydra(o)], base, classes)
         with initialize_config_dir(str(config_directory()), version_base=VERSION_BASE):
             config = hydra_compose(CONFIG_NAME, list(overrides), return_hydra_config=True)
@@ -87,16 +87,10 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 @cache
-def _chosen(groups: tuple[str, ...], brought: tuple[Path, ...]) -> DictConfig:
+def chosen(groups: tuple[str, ...]) -> DictConfig:
     """What the files of these options say; not to be changed, as a study asks for the same many times."""
-    del brought  # what else they can say depends on it
     with initialize_config_dir(str(config_directory()), version_base=VERSION_BASE):
         return hydra_compose(CONFIG_NAME, list(groups))
-
-
-def _brought() -> tuple[Path, ...]:
-    """The files of other packages' options."""
-    return tuple(option.path for group in ENTRY_POINTS for option in outside(group).values())
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

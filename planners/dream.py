@@ -234,12 +234,12 @@ class Dream:
                 losses.update(self.real_loss(take(real, others)))
             yield losses
 
-    def compile(self, **how: Any) -> None:
-        """From now on dreams and their losses are compiled, each when it is first needed, by ``torch.compile`` with
-        these keywords."""
-        self.imagine = torch.compile(imagine, **how)
-        self.loss.compile(**how)
-        self.real_loss.compile(**how)
+    def compile(self, **options: Any) -> None:
+        """From now on dreams and their losses are compiled, each when it is first needed, with these options of
+        ``torch.compile``."""
+        self.imagine = torch.compile(imagine, **options)
+        self.loss.compile(**options)
+        self.real_loss.compile(**options)
 
     @torch.no_grad()
     def latent_policy(self, latent: Tensor) -> Tensor:
@@ -250,6 +250,7 @@ class Dream:
     def dream(self, start: Tensor, reference: Heads | None) -> TensorDict:
         """One dream ``[M, H]`` with its advantages and the log-probabilities of the reference policy, by default of the
         policy that dreams."""
+        # One piece on a GPU: a second would overwrite what a CUDA graph gave as the first.
         rows = max(CHUNK // start[0].numel(), 1) if start.device.type == "cpu" else len(start)
         walk = partial(self.imagine, self.agent.world_model, self.agent.heads, horizon=self.horizon, ends=self.ends)
         # Next latents are next steps' latents but for the last, and nothing here reads them: wide ones cost a copy.

@@ -94,10 +94,10 @@ class Planner:
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
         if compile:
-            how = prepare_compiler(self.device)
-            self.ground.loss.compile(**how)
+            options = prepare_compiler(self.device)
+            self.ground.loss.compile(**options)
             if self.dream is not None:
-                self.dream.compile(**how)
+                self.dream.compile(**options)
         self.start_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.behavior_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.previous_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)

@@ -49,7 +49,8 @@ class Reservoir:
         """Offers transitions ``[M]``: the i-th one ever seen is kept with probability ``capacity / i``."""
         transitions = transitions.select(*PATHS, strict=False)
         device = transitions["action"].device
-        self.kept = _room_for(transitions, self.capacity) if self.kept is None else self.kept.to(device)
+        kept = _room_for(transitions, self.capacity) if self.kept is None else self.kept
+        self.kept = kept.to(device)  # says where it is from the first on: a compiled loss would be compiled again
         ordinal = torch.arange(self.seen, self.seen + len(transitions))
         slot = torch.where(ordinal < self.capacity, ordinal, (torch.rand(len(ordinal)) * (ordinal + 1)).long())
         self.seen += len(transitions)

@@ -1,8 +1,8 @@
 """A GPU that is not there: its tensors compute on the CPU, and refuse to be mixed with those of the CPU.
 
-It shows where tensors are, not how fast or exactly a GPU computes. What a GPU refuses is refused: an operation on
-tensors of both, scalars and copies aside, and NumPy. Random numbers come from the CPU's generator, so that a training
-gives the same numbers as without.
+It shows where tensors are, not how fast or exactly a GPU computes. Refused is an operation on tensors of both, but for
+copies, indices and scalars where a GPU takes these, and NumPy. Random numbers come from the CPU's generator, so that a
+training gives the same numbers as without; a checkpoint holds tensors of the CPU.
 """
 
 from __future__ import annotations
@@ -19,14 +19,10 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 GPU = "cuda:0"
 _aten = torch.ops.aten
-#: May read the one and write the other; and an index may lie on the CPU.
-_CROSSING = {
-    _aten.copy_.default,
-    _aten._to_copy.default,
-    _aten.index.Tensor,
-    _aten.index_put_.default,
-    _aten._index_put_impl_.default,
-}
+_COPIES = {_aten.copy_.default, _aten._to_copy.default}
+_INDEXED = {_aten.index.Tensor, _aten.index_put_.default, _aten._index_put_impl_.default}
+#: Take no scalar of the CPU among tensors of the GPU.
+_STRICT = {_aten.cat.default, _aten.stack.default, _aten.index_select.default}
 
 
 class OnGPU(Tensor):
@@ -75,12 +71,22 @@ class OnGPU(Tensor):
         return copied
 
 
+def _check(function: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+    """Raises for what a GPU refuses of an operation with a tensor of its own."""
+    if function in _COPIES:
+        return
+    indexed = function in _INDEXED
+    owned = indexed or function._schema.is_mutable  # the first tensor says where the result is
+    for place, x in enumerate(tree_leaves(((args[0], *args[2:]) if indexed else args, kwargs))):
+        stray = isinstance(x, Tensor) and not isinstance(x, OnGPU)
+        if stray and (x.ndim or function in _STRICT or (owned and place == 0)):
+            raise RuntimeError(f"{function}: expected all tensors to be on the same device, but {x} is on the CPU")
+
+
 def _computed(function: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-    there = any(isinstance(x, OnGPU) for x in tensors)
-    here = [x for x in tensors if x.ndim and not isinstance(x, OnGPU)]
-    if there and here and function not in _CROSSING:
-        raise RuntimeError(f"{function}: expected all tensors to be on the same device, but {here} is on the CPU")
+    there = any(isinstance(x, OnGPU) for x in tree_leaves((args, kwargs)))
+    if there:
+        _check(function, args, kwargs)
     on_gpu = there
     if kwargs.get("device") is not None:
         on_gpu = torch.device(kwargs["device"]).type != "cpu"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dreamspi.catalogue import outside
 from dreamspi.cli import main as command
-from dreamspi.config import compose
+from dreamspi.config import chosen, compose
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,6 +68,12 @@ _DREAM = {
 def dreams(planner: str) -> bool:
     """Whether a planner has a dream phase."""
     return compose([f"planner={planner}"]).planner.dream is not None
+
+
+def forget_options() -> None:
+    """What was read of other packages' options: they change from test to test, and not while a command runs."""
+    outside.cache_clear()
+    chosen.cache_clear()
 
 
 def tiny(

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamspi import catalogue
 from dreamspi.cli import main
-from tests.support import ROOT, blocks
+from tests.support import ROOT, blocks, forget_options
 from world_models import checks
 
 PAGE = "docs/extending.md"
@@ -64,11 +63,11 @@ def test_every_command(
     """In this process, as if the package were installed: importing torch anew takes longer than the command."""
     monkeypatch.chdir(folder / "elsewhere")
     monkeypatch.syspath_prepend(folder / "site")
-    catalogue.outside.cache_clear()
+    forget_options()
     words = line.split()[1:]
     name = f"run{COMMANDS.index(line)}"
     code = main([*words, *TINY, f"run_dir={name}"] if words[0] == "train" else words)
-    catalogue.outside.cache_clear()
+    forget_options()
     told = capsys.readouterr()
     assert code == 0, told.out + told.err
     if words[0] == "train":

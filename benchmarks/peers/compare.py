@@ -34,6 +34,7 @@ from limits import Emulator, Limits, emulator_of, limits  # noqa: E402
 from protocol import Work, parse  # noqa: E402
 from tables import limit_lines, markdown, table  # noqa: E402
 
+from dreamspi.errors import UserError  # noqa: E402
 from dreamspi.machine import prepare, processor  # noqa: E402
 
 
@@ -206,7 +207,10 @@ def main(words: Sequence[str]) -> int:
                 raise SystemExit(f"contenders={name}: allowed in {kind}: {', '.join(ENTRIES[kind])}.")
     prepare(work.threads)  # the limits are this process's to measure
     repeats, peers, code = int(own["repeats"]), own["peers"], revision()  # before a table of ours makes it dirty
-    arrived = [compare(kind, names, work, repeats, peers, results, code) for kind, names in chosen.items()]
+    try:
+        arrived = [compare(kind, names, work, repeats, peers, results, code) for kind, names in chosen.items()]
+    except UserError as error:
+        raise SystemExit(str(error)) from error
     return 0 if all(arrived) else 1
 
 

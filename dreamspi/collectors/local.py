@@ -102,7 +102,7 @@ class Overlapping(Processes):
         """Sends the workers off with the policy as it is; called while they are idle."""
         self.player.load_state_dict(self.policy.policy.state_dict())
         if self.device != "cpu":
-            torch.cuda.synchronize()  # workers read the same memory
+            torch.cuda.synchronize(self.device)  # workers read the same memory
         self.collector.update_policy_weights_()
         return self.helper.submit(next, self.batches)
 

@@ -36,6 +36,9 @@ def test_the_command(capsys):
     [
         (["env=minatar/breakou"], "breakout"),
         (["env=atari/pong"], "Did you mean atari/Pong"),
+        (["env=minatar/breakout", "env.name=brekout"], "env.name=brekout: no such name. Did you mean breakout"),
+        (["experiment=maze_collapse"], "env=maze: its emulator"),
+        (["planner=deepspi"], "planner: not here"),
         (["env=maze"], "Allowed: atari/<name>, minatar/<name>"),
         (["num_env=4"], "num_envs"),
         (["num_envs=four"], "num_envs=four"),

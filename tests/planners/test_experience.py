@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 
 from planners.agent import Agent
-from planners.experience import add_advantages, segments
+from planners.experience import add_advantages, segments, take
+from tests import gpu
 from tests.planners.linear_model import experience
 
 
@@ -40,3 +42,14 @@ def test_segments_keep_time_in_order(agent: Agent) -> None:
     assert pieces.shape == (4, 4)
     torch.testing.assert_close(pieces["observation"][1], batch["observation"][0, 4:])
     torch.testing.assert_close(pieces["observation"][2], batch["observation"][1, :4])
+
+
+def test_indices_go_to_a_gpu_once_and_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = TensorDict({"a": torch.arange(5), "next": {"b": torch.arange(10).reshape(5, 2)}}, 5)
+    indices, pinned = torch.tensor([4, 0, 2]), []
+    with gpu.present():
+        monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+        taken = take(batch.to(gpu.GPU), indices)
+    assert len(pinned) == 1 and torch.equal(pinned[0], indices)
+    assert taken["a"].tolist() == [4, 0, 2] and taken["next", "b"].tolist() == [[8, 9], [0, 1], [4, 5]]
+    assert taken["a"].device == torch.device(gpu.GPU)

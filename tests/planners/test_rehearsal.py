@@ -59,6 +59,14 @@ def test_each_transition_is_kept_with_the_same_probability() -> None:
     assert float(share[:50].mean()) == pytest.approx(float(share[150:].mean()), abs=0.004)
 
 
+def test_samples_always_say_where_they_are() -> None:
+    """A compiled loss would be compiled again for those that begin to."""
+    reservoir = Reservoir(8)
+    for first in (0, 10):
+        reservoir.extend(numbered(first, 10))
+        assert reservoir.sample(3).device == torch.device("cpu")
+
+
 def test_a_transition_stays_whole() -> None:
     torch.manual_seed(0)
     reservoir = Reservoir(8)

@@ -15,8 +15,8 @@ pytest.register_assert_rewrite("tests.runner.support")
 
 
 @pytest.fixture(autouse=True, scope="package")
-def no_picture() -> Iterator[Callable[[RunDirectory], None]]:
-    """Drawing takes longer than these runs; what draws is handed on."""
+def draw() -> Iterator[Callable[[RunDirectory], None]]:
+    """What draws a finished run. It is not called, as that takes longer than these runs."""
     from dreamspi.picture import draw
 
     with pytest.MonkeyPatch.context() as patch:
@@ -25,10 +25,10 @@ def no_picture() -> Iterator[Callable[[RunDirectory], None]]:
 
 
 @pytest.fixture(scope="module")
-def picture(no_picture: Callable[[RunDirectory], None]) -> Iterator[None]:
+def drawn(draw: Callable[[RunDirectory], None]) -> Iterator[None]:
     """A module's runs are drawn all the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dreamspi.picture.draw", no_picture)
+        patch.setattr("dreamspi.picture.draw", draw)
         yield
 
 

@@ -1,7 +1,7 @@
 """A backend of torch.compile for the CPU with that rule of CUDA graphs that a program can break.
 
 A graph is replayed in the same memory: what it gave before is gone. As torch has it, replays begin anew with a forward
-pass, or a call without gradients, while no backward pass is still to come.
+pass, or a call without gradients, unless a forward pass before it still waits for the first backward pass.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ class Graphs:
 
     def __init__(self) -> None:
         self.given: list[Tensor] = []
-        self.pending = self.replays = 0
+        self.replays = 0
+        self.pending = False
         self.backend = aot_autograd(
-            fw_compiler=partial(self._recorded, owes=1),
-            bw_compiler=partial(self._recorded, owes=-1),
-            inference_compiler=partial(self._recorded, owes=0),
+            fw_compiler=partial(self._recorded, begins=True, pending=True),
+            bw_compiler=partial(self._recorded, begins=False, pending=False),
+            inference_compiler=partial(self._recorded, begins=True, pending=False),
         )
 
-    def _recorded(self, graph: GraphModule, _: Sequence[Any], owes: int) -> Callable[..., Any]:
+    def _recorded(self, graph: GraphModule, _: Sequence[Any], begins: bool, pending: bool) -> Callable[..., Any]:
         def replay(*inputs: Any) -> Any:
-            if not self.pending:
+            if begins and not self.pending:
                 self._overwrite()
-            self.pending += owes
+            self.pending = pending
             results = graph(*inputs)
             kept = {x.untyped_storage().data_ptr() for x in inputs if isinstance(x, Tensor)}
             fresh = (x for x in results if isinstance(x, Tensor))

@@ -15,6 +15,9 @@ from planners.optimization import NotFinite
 from tests.runner.cuda_graphs import Graphs
 from tests.runner.support import RSSM, configured
 
+#: Of an iteration: two of the ground phase, two in the dream.
+UPDATES = 4
+
 
 def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.Tensor]]:
     """What two iterations report, and the parameters after them."""
@@ -28,6 +31,7 @@ def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.
 
 
 SLOW = pytest.mark.slow
+GRAPHS = Graphs()
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +51,9 @@ def torch_as_it_was() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("backend", "words"),
     [
-        pytest.param(Graphs().backend, (), id="graphs"),
-        pytest.param("aot_eager", ("world_model.penalty.weight=0.1",), id="graphs-penalty", marks=SLOW),
+        pytest.param(GRAPHS.backend, (), id="graphs"),
+        pytest.param(GRAPHS.backend, ("world_model.penalty.weight=0.1",), id="graphs-penalty", marks=SLOW),
+        pytest.param(GRAPHS.backend, RSSM, id="graphs-rssm", marks=SLOW),
         pytest.param("inductor", (), id="code", marks=SLOW),
         pytest.param("inductor", RSSM, id="code-rssm", marks=SLOW),
     ],
@@ -61,6 +66,7 @@ def test_it_learns_the_same(
     from torch._inductor import config
 
     torch._dynamo.utils.counters.clear()
+    GRAPHS.replays = 0
     compiled: list[Any] = []
     real = partial(torch.compile, backend=backend)
     monkeypatch.setattr(torch, "compile", lambda *args, **keys: compiled.append(args[0]) or real(*args, **keys))
@@ -69,6 +75,7 @@ def test_it_learns_the_same(
     with config.patch(fallback_random=True):  # draws as uncompiled code does
         fast, others = metrics(tmp_path / "fast", "compile=true", *words)
     assert len(compiled) == 4, "the ground phase's loss, the dream, its loss, and that of real returns"
+    assert GRAPHS.replays >= (2 * UPDATES if backend == GRAPHS.backend else 0)
     breaks = dict(torch._dynamo.utils.counters["graph_break"])
     assert bool(breaks) == ("penalty" in " ".join(words)), (
         f"only a gradient that is taken within the loss breaks a graph: {breaks}"

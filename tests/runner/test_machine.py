@@ -64,9 +64,12 @@ def test_a_user_is_told_where_bfloat16_is_slow(
     assert (told in capsys.readouterr().out) == (emulates and precision == "bf16")
 
 
-def test_only_processors_emulate_bfloat16() -> None:
-    assert not emulates_bfloat16("cuda")
-    assert not (emulates_bfloat16("cpu") and torch.cpu._is_avx512_supported())
+@pytest.mark.parametrize("native", [False, True])
+def test_it_is_a_processor_without_its_arithmetic(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert emulates_bfloat16("cpu") != native
+    assert not emulates_bfloat16("cuda:1")
 
 
 def test_numbers_below_the_smallest_normal_are_zero_in_every_thread() -> None:

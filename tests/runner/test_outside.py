@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from dreamspi import catalogue
 from dreamspi.agents import load_agent
 from dreamspi.cli import main
 from dreamspi.config import compose
 from dreamspi.listing import listing
 from tests.runner.support import rows, trained
-from tests.support import refused, tiny
+from tests.support import forget_options, refused, tiny
 
 FILES = {
     "model.py": """
@@ -76,11 +75,11 @@ def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         with (info / "entry_points.txt").open("a") as file:
             file.write("\n".join(lines) + "\n")
-        catalogue.outside.cache_clear()
+        forget_options()
 
-    catalogue.outside.cache_clear()
+    forget_options()
     yield installed
-    catalogue.outside.cache_clear()
+    forget_options()
     for name in [name for name in sys.modules if name.partition(".")[0] == "outsider"]:
         del sys.modules[name]
 

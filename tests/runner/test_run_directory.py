@@ -37,7 +37,7 @@ MAZE = {"maze_value", "maze_optimum", "maze_latent_distance"}
 
 
 @pytest.fixture(scope="module")
-def finished(picture: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["planner=dreamspi", "logger=tensorboard", "env.max_steps=9", "seed=3"]
     return trained(tmp_path_factory.mktemp("runs") / "run", *words, iterations=8, checkpoint=2)
 

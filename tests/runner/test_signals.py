@@ -117,6 +117,7 @@ def test_a_second_signal_takes_its_usual_course(first: int, number: int) -> None
 
 # ------------------------------------------------------------------ real processes
 
+#: Nine tenths of it, seconds, are left once the first checkpoint is seen.
 LONG = {"iterations": 100, "checkpoint": 10, "barrier": 24}
 
 

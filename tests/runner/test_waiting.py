@@ -20,6 +20,7 @@ from dreamspi.training import Training
 from planners.experience import add_advantages
 from planners.optimization import Mean, Optimizers
 from planners.planner import Planner
+from planners.real_returns import real_returns
 from tests.runner.support import configured
 
 #: Looks into each state to number it; its use is exactness in small worlds.
@@ -27,7 +28,7 @@ TABLES = {"tabular"}
 
 
 class Crossings(TorchDispatchMode):
-    """Counts operations that read or write both the CPU and another device, by what crossed; scalars may."""
+    """Counts operations that read or write both the CPU and another device, by what crossed; scalars may, uncopied."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +38,8 @@ class Crossings(TorchDispatchMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor) and x.ndim]
+        copies = function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor) and (x.ndim or copies)]
         if len({x.device.type for x in tensors}) > 1:
             here = next(x for x in tensors if x.device.type == "cpu")
             self.crossed[f"{function} of {here.ndim}-dimensional {here.dtype}"] += 1
@@ -65,7 +67,7 @@ def absent(run_dir: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple
 def test_an_update_waits_for_nothing_and_sends_nothing_but_indices(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Indices of minibatches, and of what is rehearsed beside them, are drawn on the CPU."""
+    """Of minibatches, and of what is learnt beside them; as compiled code, and without a guard, which measures."""
     planner, batch = absent(tmp_path, monkeypatch, "planner=dreamspi", f"world_model={model}")
     ground, dream = planner.ground, planner.dream
     assert dream is not None and ground.rehearsal is not None
@@ -73,9 +75,10 @@ def test_an_update_waits_for_nothing_and_sends_nothing_but_indices(
         ground.run(batch, 0.0)
         latent = planner.agent.world_model.latents(batch).flatten(0, 1).detach()
         dreamt = dream.dream(latent, planner.behavior_heads)
-        for losses in dream.losses(dreamt.select(*dream.loss.in_keys), None):
+        real = real_returns(latent, latent, batch, 0.99)
+        for losses in dream.losses(dreamt.select(*dream.loss.in_keys), real):
             dream.optimizers.step(losses)
-    updates = 2 * ground.epochs * ground.minibatches + dream.epochs * dream.minibatches
+    updates = 2 * (ground.epochs * ground.minibatches + dream.epochs * dream.minibatches)
     stored = 2  # what is newly kept for rehearsal, and where
     assert crossings.crossed == {"aten._to_copy.default of 1-dimensional torch.int64": updates + stored}
 
