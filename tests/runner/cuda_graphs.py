@@ -1,7 +1,7 @@
 """A backend of torch.compile for the CPU with that rule of CUDA graphs that a program can break.
 
-A graph is replayed in the same memory: what it gave before is gone. As torch has it, replays begin anew with a forward
-pass, or a call without gradients, unless a forward pass before it still waits for the first backward pass.
+A graph is replayed in the same memory: what it gave before is gone. As torch has it, replays begin anew where a
+compiled function is called from outside, unless a forward pass before it still waits for the first backward pass.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
+from torch._dynamo.mutation_guard import GenerationTracker
 from torch.fx import GraphModule
 
 
@@ -27,16 +28,18 @@ class Graphs:
         self.given: list[Tensor] = []
         self.replays = 0
         self.pending = False
+        self.call = 0
         self.backend = aot_autograd(
-            fw_compiler=partial(self._recorded, begins=True, pending=True),
-            bw_compiler=partial(self._recorded, begins=False, pending=False),
-            inference_compiler=partial(self._recorded, begins=True, pending=False),
+            fw_compiler=partial(self._recorded, pending=True),
+            bw_compiler=partial(self._recorded, pending=False),
+            inference_compiler=partial(self._recorded, pending=False),
         )
 
-    def _recorded(self, graph: GraphModule, _: Sequence[Any], begins: bool, pending: bool) -> Callable[..., Any]:
+    def _recorded(self, graph: GraphModule, _: Sequence[Any], pending: bool) -> Callable[..., Any]:
         def replay(*inputs: Any) -> Any:
-            if begins and not self.pending:
+            if GenerationTracker.generation != self.call and not self.pending:
                 self._overwrite()
+            self.call = GenerationTracker.generation
             self.pending = pending
             results = graph(*inputs)
             kept = {x.untyped_storage().data_ptr() for x in inputs if isinstance(x, Tensor)}
