@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dreamspi.errors import UserError
-from dreamspi.outside import Outside, discover, is_class
+from dreamspi.outside import ENTRY_POINTS, Outside, discover, is_class
 
 #: The groups a user chooses one option from, each with its sentence for the help.
 GROUPS = {
@@ -81,6 +82,39 @@ def defaults_of(group: str, option: str) -> list[Any]:
     return _read(path_of(group, option)).get("defaults", [])
 
 
+def named_parts(choices: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Of the chosen options (one by group) that other packages bring: the parts, dotted, whose class their files name,
+    or files of such packages that they build on, each with the keys that stand there or above."""
+    named = (_named_parts(group, str(choices.get(group)).partition("/")[0]) for group in ENTRY_POINTS)
+    return {part: given for parts in named for part, given in parts.items()}
+
+
+def _named_parts(group: str, option: str) -> dict[str, set[str]]:
+    given: dict[str, set[str]] = {}
+    named: dict[str, set[str]] = {}
+    while option in outside(group):
+        content = _read(outside(group)[option].path)
+        for part, section in _sections(group, content):
+            given.setdefault(part, set()).update(section)
+            if "_target_" in section:
+                named.setdefault(part, set(given[part]))
+        option = next(reversed([entry for entry in content.get("defaults", []) if _is_parent(entry)]), "")
+    return named
+
+
+def _sections(path: str, content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The sections in a section, with their dotted names."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield f"{path}.{key}", value
+            yield from _sections(f"{path}.{key}", value)
+
+
+def _is_parent(entry: Any) -> bool:
+    """Whether an entry of a defaults list is the file that an option builds on."""
+    return isinstance(entry, str) and entry != "_self_"
+
+
 def env_names(family: str) -> list[str]:
     """The names after the slash: a list, ``[]`` where the family has none, ``["*"]`` for any name."""
     if is_class(family):
@@ -89,7 +123,7 @@ def env_names(family: str) -> list[str]:
     if "names" in content:
         names = content["names"]
         return [names] if isinstance(names, str) else list(names)
-    parents = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    parents = [entry for entry in content.get("defaults", []) if _is_parent(entry)]
     return env_names(parents[-1].removeprefix("/env/")) if parents else []
 
 

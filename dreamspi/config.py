@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dreamspi.catalogue import config_directory, defaults_of, env_names, options, outside
+from dreamspi.catalogue import config_directory, defaults_of, env_names, named_parts, options, outside
 from dreamspi.errors import UserError
 from dreamspi.outside import ENTRY_POINTS, class_option, is_class
 from dreamspi.overrides import check_groups, check_keys, group_choices, is_group, is_hydra, name_classes, parse
@@ -78,7 +78,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         with open_dict(config):
             del config["hydra"]
             config.choices = _choices(config, choices)
-        leave_behind(config, base, parsed)
+        leave_behind(config, base, parsed, named_parts(choices))
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(str(error).strip()) from error

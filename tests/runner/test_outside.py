@@ -51,6 +51,12 @@ class Flat(nn.Module):
     "configs/steps.yaml": "# a model of another package\n_target_: outsider.model.Model\nwidth: 5  # how wide\n",
     "configs/cautious.yaml": "# deepspi with a smaller C\ndefaults:\n  - deepspi\n  - _self_\nC: 1.05\n",
     "configs/corridor.yaml": "# the maze, shorter\ndefaults:\n  - maze\n  - _self_\npath_length: 2\n",
+    "configs/scalar.yaml": (
+        "# rewards by one number\ndefaults:\n  - deterministic\n  - _self_\n"
+        "reward:\n  _target_: world_models.heads.ScalarReward\n  hidden: 32\n"
+    ),
+    "configs/narrow.yaml": "# the same, narrower\ndefaults:\n  - scalar\n  - _self_\nreward:\n  hidden: 16\n",
+    "configs/mistaken.yaml": "# a key that is not there\ndefaults:\n  - narrow\n  - _self_\nreward:\n  bins: 5\n",
     "configs/broken.yaml": "{",
     "configs/empty.yaml": "width: 5",
 }
@@ -82,6 +88,19 @@ def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     forget_options()
     for name in [name for name in sys.modules if name.partition(".")[0] == "outsider"]:
         del sys.modules[name]
+
+
+def test_a_part_of_another_class_leaves_behind_what_the_file_below_gave_it(install: Install, tmp_path: Path) -> None:
+    """Also two files below; but what stands in the file itself, or was typed, stays, right or wrong."""
+    install("world_models", **{name: f"outsider.configs:{name}.yaml" for name in ("scalar", "narrow", "mistaken")})
+    for name, hidden in (("scalar", 32), ("narrow", 16)):
+        reward = compose([f"world_model={name}"]).world_model.reward
+        assert reward == {"_target_": "world_models.heads.ScalarReward", "_partial_": True, "hidden": hidden}
+    assert compose(["world_model=narrow", "+world_model.reward.loss=l1"]).world_model.reward.loss == "l1"
+    assert compose(["world_model=mistaken"]).world_model.reward.bins == 5
+    typed = compose(["world_model=narrow", "world_model.reward._target_=world_models.heads.LipschitzReward"])
+    assert "bins" not in typed.world_model.reward
+    trained(tmp_path / "run", "world_model=narrow", "planner=deepspi")
 
 
 def test_a_model_a_planner_and_an_environment_by_entry_point(install: Install) -> None:
