@@ -21,6 +21,7 @@ from dreamspi.checkpoints import CheckpointStore, load
 from dreamspi.config import compose
 from dreamspi.metrics_file import read_table
 from dreamspi.train import train
+from dreamspi.training import Training
 from tests.support import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,17 @@ def trained(run_dir: Path, *words: str, **paces: int) -> Path:
     """A tiny run, finished."""
     assert train(configured(run_dir, *words, **paces)) == 0
     return run_dir
+
+
+def learnt(config: DictConfig) -> tuple[dict[str, float], list[torch.Tensor]]:
+    """What a second iteration reports, but for the clock's, and the parameters after it, on the CPU."""
+    training = Training(config)
+    training.start()
+    training.iterate()
+    found = training.iterate()
+    training.close()
+    named = {key: value for key, value in found.items() if not key.startswith("time/")}
+    return named, [p.detach().cpu() for p in training.planner.agent.parameters()]
 
 
 def resume(run_dir: Path) -> int:

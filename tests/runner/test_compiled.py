@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from dreamspi.training import Training
 from planners.optimization import NotFinite
 from tests.runner.cuda_graphs import Graphs
-from tests.runner.support import RSSM, configured
+from tests.runner.support import RSSM, configured, learnt
 
 #: Of an iteration: two of the ground phase, two in the dream.
 UPDATES = 4
@@ -21,13 +20,7 @@ UPDATES = 4
 
 def metrics(directory: Path, *words: str) -> tuple[dict[str, float], list[torch.Tensor]]:
     """What two iterations report, and the parameters after them."""
-    training = Training(configured(directory, "planner=dreamspi", "planner.dream.horizon=2", *words))
-    training.start()
-    training.iterate()
-    found = training.iterate()
-    training.close()
-    named = {key: value for key, value in found.items() if not key.startswith("time/")}
-    return named, [p.detach().clone() for p in training.planner.agent.parameters()]
+    return learnt(configured(directory, "planner=dreamspi", "planner.dream.horizon=2", *words))
 
 
 SLOW = pytest.mark.slow

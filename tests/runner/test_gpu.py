@@ -12,25 +12,18 @@ from dreamspi.catalogue import options
 from dreamspi.cli import main
 from dreamspi.config import compose
 from dreamspi.train import train
-from dreamspi.training import Training
 from planners.experience import take
 from tests import gpu
 from tests.runner.interrupted import kill_before
-from tests.runner.support import RSSM, configured, rows, trained
+from tests.runner.support import RSSM, configured, learnt, rows, trained
 from tests.support import tiny
 
 
-def learnt(run_dir: Path, device: str, words: tuple[str, ...]) -> tuple[dict[str, float], list[torch.Tensor]]:
-    """Metrics of a second iteration, which is diagnosed and certified, and the parameters after it."""
+def metrics(run_dir: Path, device: str, words: tuple[str, ...]) -> tuple[dict[str, float], list[torch.Tensor]]:
+    """What two iterations report, the second diagnosed and certified, and the parameters after them."""
     config = configured(run_dir, "certify_every=2", *words)
     config.device = device
-    training = Training(config)
-    training.start()
-    training.iterate()
-    row = training.iterate()
-    training.close()
-    named = {key: value for key, value in row.items() if not key.startswith("time/")}
-    return named, [p.detach().cpu() for p in training.planner.agent.parameters()]
+    return learnt(config)
 
 
 def numbers(run: Path) -> list[dict[str, float]]:
@@ -39,6 +32,7 @@ def numbers(run: Path) -> list[dict[str, float]]:
 
 
 SLOW = pytest.mark.slow
+OTHERS = sorted(set(options("planner")) - {"dreamspi", "ppo"})
 MODELS = {name: (f"world_model={name}",) for name in options("world_model")} | {"rssm": RSSM}
 
 
@@ -47,15 +41,16 @@ MODELS = {name: (f"world_model={name}",) for name in options("world_model")} | {
     [
         pytest.param(("planner=dreamspi",), id="dreamspi"),
         pytest.param(("planner=ppo",), id="ppo"),
+        *(pytest.param((f"planner={name}",), id=name, marks=SLOW) for name in OTHERS),
         pytest.param(("planner=hybrid", "planner.neighborhood=stop"), id="stop", marks=SLOW),
         pytest.param(("planner=hybrid", "planner.neighborhood=project"), id="project", marks=SLOW),
         *(pytest.param(("planner=dreamspi", *words), id=name, marks=SLOW) for name, words in MODELS.items()),
     ],
 )
 def test_it_learns_what_it_learns_on_a_cpu(words: tuple[str, ...], tmp_path: Path) -> None:
-    row, parameters = learnt(tmp_path, "cpu", words)
+    row, parameters = metrics(tmp_path, "cpu", words)
     with gpu.present():
-        there, others = learnt(tmp_path, gpu.GPU, words)
+        there, others = metrics(tmp_path, gpu.GPU, words)
     assert there == pytest.approx(row, rel=1e-5, abs=1e-6, nan_ok=True)
     for mine, other in zip(parameters, others, strict=True):
         torch.testing.assert_close(other, mine)
@@ -72,7 +67,7 @@ def test_tensors_of_both_are_not_mixed(tmp_path: Path, monkeypatch: pytest.Monke
             there.numpy()
         monkeypatch.setattr("planners.ground.take", lambda batch, indices: take(batch.cpu(), indices))
         with pytest.raises(RuntimeError, match="same device"):
-            learnt(tmp_path, gpu.GPU, ("planner=ppo",))
+            metrics(tmp_path, gpu.GPU, ("planner=ppo",))
 
 
 @pytest.mark.parametrize("model", [(), pytest.param(RSSM, marks=SLOW)], ids=["deterministic", "rssm"])
