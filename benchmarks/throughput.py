@@ -62,7 +62,8 @@ def parse(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             raise UserError(f"{word}: not here; write planners=ppo,deepspi for the planners to compare.")
     chosen, overrides = separated(words, DEFAULTS, lists={"planners": options("planner")})
     chosen["planners"] = list(dict.fromkeys([BASELINE, *chosen["planners"]]))
-    return chosen, overrides if any(word.startswith("env=") for word in overrides) else ["env=atari/Pong", *overrides]
+    named = {word.partition("=")[0] for word in overrides} & {"env", "experiment"}
+    return chosen, overrides if named else ["env=atari/Pong", *overrides]
 
 
 def separated(

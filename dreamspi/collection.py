@@ -23,6 +23,7 @@ from dreamspi.collectors import source
 from dreamspi.envs.memory import carrying
 from dreamspi.generators import seed_everything
 from dreamspi.replay import Recording, Replayable, Stopped
+from planners.optimization import drawing
 
 
 def barrier_seeds(seed: int, iteration: int) -> tuple[int, int]:
@@ -88,7 +89,7 @@ class Collection:
 
     def next(self) -> TensorDictBase:
         """The next batch ``[N, T]``."""
-        with torch.no_grad():
+        with torch.no_grad(), drawing():
             batch = self.source.next()
         batch = batch.reshape(self.num_envs, self.num_steps)
         if self.replays:

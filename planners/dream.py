@@ -21,7 +21,7 @@ from planners.experience import take
 from planners.guards import Neighborhood
 from planners.heads import Heads, entropy, log_prob_of
 from planners.imagination import CHUNK, ENDS, imagine, summary
-from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
+from planners.optimization import Adam, Mean, Optimizers, at_least_one, not_below_zero, shuffled
 from planners.real_returns import RealValueLoss, real_returns
 from planners.schedules import Schedule
 from planners.trust import Trust
@@ -146,9 +146,7 @@ class Dream:
             raise no_such("policy", "planner.dream.bound", bound, BOUNDS)
         if ends not in ENDS:
             raise no_such("way to end", "planner.dream.ends", ends, ENDS)
-        for key, number in (("pessimism", pessimism), ("real_value", real_value)):
-            if number < 0:
-                raise ValueError(f"planner.dream.{key}={number}: at least 0")
+        not_below_zero("dream", pessimism=pessimism, value=value, real_value=real_value, entropy=entropy)
         if pessimism and not agent.world_model.tells_uncertainty:
             raise ValueError(
                 f"planner.dream.pessimism={pessimism}: this world model does not tell how uncertain it is, so that "

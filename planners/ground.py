@@ -19,7 +19,7 @@ from planners.experience import facts, segments, take
 from planners.guards import Neighborhood
 from planners.heads import entropy, log_prob_of
 from planners.neighborhood import divergence
-from planners.optimization import Adam, Mean, Optimizers, at_least_one, shuffled
+from planners.optimization import Adam, Mean, Optimizers, at_least_one, not_below_zero, shuffled
 from planners.rehearsal import Rehearsal, recalled
 from planners.utility import Utility
 from planners.value_scale import ValueScale
@@ -160,8 +160,7 @@ class Ground:
         envs, steps = batch_shape
         if not 0.0 < share <= 1.0:
             raise ValueError(f"planner.ground.share={share}: a share above 0 and at most 1")
-        if clone < 0.0:
-            raise ValueError(f"planner.ground.clone={clone}: at least 0")
+        not_below_zero("ground", value=value, entropy=entropy, clone=clone)
         at_least_one("ground", epochs=epochs, minibatches=minibatches, segment=segment)
         if steps % segment:
             raise ValueError(f"planner.ground.segment={segment} does not divide num_steps={steps}")

@@ -22,6 +22,10 @@ from world_models.names import no_such
 Policy = Callable[[], Tensor]
 
 
+#: Share of a phase's step below which its projection looks no further, and keeps nothing.
+_LEAST = 1e-4
+
+
 class Watch:
     """Follows one phase. This one lets everything pass: the soft forms ``clip`` and ``drift``."""
 
@@ -117,13 +121,15 @@ class _ProjectWatch(Watch):
         inside, outside = (0.0, 0.0), (1.0, excess(self.reference, self.policy(), self.C))
         if outside[1] <= 1.0:
             return {"kept": 1.0}
-        for _ in range(self.evaluations):
-            go(share := _between(inside, outside))
+        evaluations = misses = 0
+        while evaluations < self.evaluations or (inside[0] == 0.0 and outside[0] > _LEAST):
+            go(share := _between(inside, outside) if misses < 2 else (inside[0] + outside[0]) / 2)
             found = (share, excess(self.reference, self.policy(), self.C))
+            evaluations += 1
             if found[1] > 1.0:
-                outside = found
+                outside, misses = found, misses + 1
                 continue
-            inside = found
+            inside, misses = found, 0
             if inside[1] >= 1.0 - self.tolerance:
                 break
         go(inside[0])
@@ -141,12 +147,12 @@ class Project(Guard):
     """After the phase, the smallest step back, along the straight path of the policy's parameters, to a policy
     that is inside. What belongs to the world model alone keeps its step.
 
-    The path is searched by bracketing (secant steps, kept away from the ends of the bracket), because the
-    largest ratio need not grow evenly along it; what is kept was measured inside.
+    The path is searched by bracketing (secant steps, kept away from the ends of the bracket, and halving where two in a
+    row were outside), because the largest ratio need not grow evenly along it; what is kept was measured inside.
 
     Args:
         tolerance: how close to the border, relative to its distance from ratio 1, the search ends.
-        evaluations: measurements at most; each costs one forward pass over the batch.
+        evaluations: measurements at most, unless none of them was inside; each costs one forward pass over the batch.
     """
 
     def __init__(self, tolerance: float = 0.05, evaluations: int = 8) -> None:
@@ -194,6 +200,7 @@ CHOICES: dict[str, Callable[[float], tuple[Surrogate, Guard]]] = {
 def build_neighborhood(choice: str, C: float, kappa: float) -> Neighborhood:  # noqa: N803
     """The neighborhood by the name of its form. Raises ``ValueError`` for what is not allowed."""
     interval(C)
+    Drift(kappa)  # refuses what it can't be, also where nothing reads it
     if choice not in CHOICES:
         raise no_such("form", "planner.neighborhood", choice, CHOICES)
     return Neighborhood(C, *CHOICES[choice](kappa))

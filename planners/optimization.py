@@ -19,11 +19,37 @@ class NotFinite(ArithmeticError):
     """A loss or a gradient became infinite or NaN; the message names which."""
 
 
+#: How torch's samplers refuse what is no probability: ``multinomial``, ``bernoulli``.
+_REFUSALS = ("probability tensor contains", "Expected p_in >= 0")
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Raises ``NotFinite`` where something is to be drawn from a network that has diverged.
+
+    Losses and gradients are asked at a phase's end, but a dream draws before. On a GPU it is the device that refuses,
+    and torch tells of it in words of its own.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if any(words in str(error) for words in _REFUSALS):
+            raise NotFinite("a probability that the policy or the world model gives is not finite") from error
+        raise
+
+
 def at_least_one(phase: str, **counts: int) -> None:
     """Raises ``ValueError`` with the key for the first count of a phase that is below 1."""
     for key, number in counts.items():
         if number < 1:
             raise ValueError(f"planner.{phase}.{key}={number}: at least 1")
+
+
+def not_below_zero(phase: str, **weights: float) -> None:
+    """Raises ``ValueError`` with the key for the first weight of a phase that is below 0."""
+    for key, number in weights.items():
+        if number < 0:
+            raise ValueError(f"planner.{phase}.{key}={number}: at least 0")
 
 
 @dataclass(frozen=True)
@@ -113,7 +139,8 @@ class Optimizers:
                 parameter.requires_grad_(True)
 
     def policy_parameters(self) -> list[nn.Parameter]:
-        """What this phase trains of ``pi̅ ∘ phi``: the parameters of encoder and heads, as far as they are its."""
+        """What this phase trains of encoder and heads. The critic's own layers are among them, though the policy does
+        not depend on them: a projection that takes the policy back takes back the critic's step as well."""
         roles = [role for role in ("encoder", "heads") if role in self.roles]
         return [p for role in roles for p in self.agent.parameters_of(role)]
 

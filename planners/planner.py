@@ -27,6 +27,7 @@ from planners.ground import Ground
 from planners.guards import Free, build_neighborhood
 from planners.heads import Heads
 from planners.neighborhood import measure
+from planners.optimization import drawing
 from planners.value_scale import ValueScale
 from planners.veto import real_gain
 from world_models.contract import WorldModel
@@ -93,6 +94,11 @@ class Planner:
         }
         self.ground = ground(**shared)
         self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
+        if self.dream is None and "heads" not in self.ground.optimizers.roles:  # a dream always trains them
+            raise ValueError(
+                "planner.ground.optimizers: none of them trains the role heads, and there is no dream to do so: no "
+                "policy would be learnt"
+            )
         if compile:
             options = prepare_compiler(self.device)
             self.ground.loss.compile(**options)
@@ -102,6 +108,7 @@ class Planner:
         self.behavior_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
         self.previous_heads = copy.deepcopy(self.agent.heads).requires_grad_(False)
 
+    @drawing()
     def improve(
         self,
         batch: TensorDictBase,

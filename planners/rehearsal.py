@@ -14,7 +14,7 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 
 from planners.experience import Facts, facts, take
-from planners.optimization import at_least_one
+from planners.optimization import at_least_one, not_below_zero
 from world_models.contract import WorldModel
 
 #: What a transition needs for its local losses; of these only a recurrent model's experience has a memory.
@@ -67,7 +67,8 @@ class Reservoir:
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept, by name, and how many were seen."""
-        kept = {} if self.kept is None else self.kept[: len(self)].flatten_keys().to_dict()
+        # Cloned: of a view all of the room would be written.
+        kept = {} if self.kept is None else self.kept[: len(self)].clone().flatten_keys().to_dict()
         return {"seen": self.seen, "kept": kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -96,8 +97,7 @@ class Rehearsal:
 
     def __init__(self, capacity: int, transitions: int, weight: float) -> None:
         at_least_one("ground.rehearsal", capacity=capacity, transitions=transitions)
-        if weight < 0:
-            raise ValueError(f"planner.ground.rehearsal.weight={weight}: the weight of a loss is at least 0")
+        not_below_zero("ground.rehearsal", weight=weight)
         self.transitions, self.weight = transitions, weight
         self.reservoir = Reservoir(capacity)
 

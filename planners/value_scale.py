@@ -44,7 +44,8 @@ class ValueScale(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores ``state_dict``."""
-        assert not state
+        if state:
+            raise ValueError(f"{type(self).__name__} has nothing to restore, and this has {', '.join(state)}")
 
 
 class Reward(ValueScale):
@@ -84,5 +85,6 @@ class ReturnDeviation(ValueScale):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.count, self.mean, self.sum_of_squares = state["count"], state["mean"], state["sum_of_squares"]
-        assert math.isfinite(self.sum_of_squares)
+        if not math.isfinite(self.sum_of_squares):
+            raise ValueError(f"the sum of squares is {self.sum_of_squares}")
         self._measure()

@@ -98,7 +98,7 @@ class LatentModel(WorldModel):
     def local_losses(
         self, latent: Tensor, action: Tensor, reward: Tensor, next_latent: Tensor, terminated: Tensor
     ) -> TensorDict:
-        """Per-transition training losses, each ``[...]``; scales as in ``costs.py`` and ``heads.py``."""
+        """Per-transition training losses, each ``[...]``; scales as in ``costs`` and ``heads.py``."""
         losses = {
             "transition": self.cost.of_transition(latent, action, self.transition(latent, action), next_latent),
             "reward": self.reward_head.loss(latent, action, reward),

@@ -162,7 +162,8 @@ class WorldModel(nn.Module, ABC):
         return latent.new_zeros(latent.shape[: latent.ndim - len(self.latent_spec.shape)])
 
     def after_update(self) -> None:
-        """Called once after every optimizer step; a slow encoder follows here."""
+        """Called after each optimizer step of a phase that trains the encoder; a slow encoder follows here. A step that
+        was not taken, as something was not finite, ends the training with its phase."""
 
     # ------------------------------------------------------------------ dreaming
 

@@ -209,7 +209,7 @@ class MLP(Encoder):
     def restore(self, prepared: Tensor) -> Tensor:
         """As above; of classes the likeliest."""
         if self._classes:
-            return prepared.argmax(-1).float()
+            return prepared.argmax(-1).float().reshape(-1, *self.observation_shape)
         prepared = super().restore(prepared)
         return prepared.sign() * prepared.abs().expm1() if self._symlog else prepared
 

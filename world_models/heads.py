@@ -36,6 +36,10 @@ class RewardHead(nn.Module):
         raise NotImplementedError
 
 
+#: Of a two-hot head's bins in symlog: beyond 88 the bins themselves are infinite in single precision.
+_LARGEST_LIMIT = 80.0
+
+
 class TwoHotReward(RewardHead):
     """A distribution over bins that are evenly spaced on the symlog scale (Hafner et al. 2023).
 
@@ -70,8 +74,11 @@ class TwoHotReward(RewardHead):
         super().__init__()
         if bins < 3 or bins % 2 == 0:
             raise ValueError(f"world_model.reward.bins={bins}: must be odd and at least 3, e.g. 127.")
-        if limit <= 0:
-            raise ValueError(f"world_model.reward.limit={limit}: must be positive, e.g. 10.")
+        if not 0 < limit <= _LARGEST_LIMIT:
+            raise ValueError(
+                f"world_model.reward.limit={limit}: must be above 0 and at most {_LARGEST_LIMIT}, e.g. 10; it is the "
+                "symlog of a reward."
+            )
         at_least("world_model.reward.hidden", hidden, 1)
         grid = torch.linspace(-limit, limit, bins, dtype=torch.float64)
         grid = (grid - grid.flip(0)) / 2  # exactly symmetric, so that a symmetric head predicts exactly 0

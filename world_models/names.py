@@ -27,11 +27,11 @@ def no_such(what: str, key: str, value: object, allowed: Iterable[str], more: st
     return ValueError(f"{key}={value}: no such {what}.{hint} Allowed: {', '.join(allowed)}{more and f' ({more})'}.")
 
 
-def at_least(key: str, value: Any, low: int) -> None:
-    """Raises ``ValueError`` for what is neither a whole number nor a list of them, for a number below ``low``, a list
-    that has one, and an empty list."""
+def at_least(key: str, value: Any, low: int, several: bool = False) -> None:
+    """Raises ``ValueError`` for what is no whole number, and for a number below ``low``; with ``several`` it may be a
+    list of them, though not an empty one."""
     numbers, words = [value], "must be"
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if several and isinstance(value, Sequence) and not isinstance(value, str):
         numbers, words = list(value), "one number or more, each"
     if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
         raise ValueError(f"{key}={value}: {words} a whole number of at least {low}.")

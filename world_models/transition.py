@@ -178,7 +178,7 @@ class PlainNetwork(Network):
         maps = _is_map(latent_shape)
         if hidden is None:
             hidden = NARROW if maps else WIDTH
-        at_least("world_model.network.hidden", hidden, 1)
+        at_least("world_model.network.hidden", hidden, 1, several=True)
         self.residual = residual
         widths = [hidden, hidden] if isinstance(hidden, int) else list(hidden)
         features = latent_shape[0] if maps else math.prod(latent_shape)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.throughput import PHASES, Watched, main
+from benchmarks.throughput import PHASES, Watched, main, parse
 from dreamspi.config import compose
 from dreamspi.training import Training
 from tests.support import refused, tiny
@@ -46,6 +46,14 @@ def test_watching_changes_no_result():
     expected = metrics(plain, plain.iterate)
     watched = Watched(config)
     assert metrics(watched.training, watched.iterate) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [([], "atari/Pong"), (["env=maze"], "maze"), (["experiment=maze_collapse"], "maze")],
+)
+def test_it_is_pong_unless_a_word_or_a_preset_says_otherwise(words, env):
+    assert compose(parse(words)[1]).choices.env == env
 
 
 @pytest.mark.parametrize(

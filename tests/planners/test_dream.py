@@ -212,6 +212,8 @@ def test_the_interval_is_that_of_the_reference_policy(agent: Agent) -> None:
         ({"horizon": 0}, "horizon=0"),
         ({"pessimism": 0.5}, "pessimism=0.5: this world model does not tell how uncertain it is"),
         ({"real_value": -1.0}, "real_value=-1.0: at least 0"),
+        ({"value": -1.0}, r"planner\.dream\.value=-1.0: at least 0"),
+        ({"entropy": -0.1}, r"planner\.dream\.entropy=-0.1: at least 0"),
         ({"ends": "never"}, "Allowed: expected, sampled"),
         ({"minibatches": 5}, "minibatches=5 does not divide"),
         ({"optimizers": {"x": Adam(roles=("encoder",), lr=1e-3)}}, "heads only"),

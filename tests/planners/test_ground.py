@@ -149,6 +149,8 @@ def test_every_minibatch_sees_the_parameters_that_the_last_one_left(agent: Agent
         ({"segment": 3}, "segment=3 does not divide num_steps=8"),
         ({"minibatches": 3}, "minibatches=3 does not divide"),
         ({"clone": -1.0}, "clone=-1.0: at least 0"),
+        ({"value": -1.0}, r"planner\.ground\.value=-1.0: at least 0"),
+        ({"entropy": -0.1}, r"planner\.ground\.entropy=-0.1: at least 0"),
     ],
 )
 def test_wrong_settings(agent: Agent, keys: dict, message: str) -> None:

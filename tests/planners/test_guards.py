@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from planners import guards
 from planners.agent import Agent
 from planners.guards import CHOICES, Project, build_neighborhood
 from planners.neighborhood import excess, measure
@@ -113,6 +115,37 @@ def test_project_leaves_a_step_inside_alone(agent: Agent) -> None:
     end = copy.deepcopy(agent.state_dict())
     assert watch.close() == {"kept": 1.0}
     assert all(torch.equal(value, end[name]) for name, value in agent.state_dict().items())
+
+
+class _Line:
+    """A policy of one parameter, in the place of what a phase's optimizers move."""
+
+    def __init__(self) -> None:
+        self.place = torch.nn.Parameter(torch.zeros(()))
+
+    def policy_parameters(self) -> list[torch.nn.Parameter]:
+        return [self.place]
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        (lambda x: 1.05 if x > 0.02 else 50.0 * x, (0.01, 0.02)),  # just outside nearly all the way
+        (lambda x: 1.05 if x > 0.001 else 1000.0 * x, (1e-4, 0.001)),  # more than the evaluations that it has by itself
+        (lambda x: 1.05 if x > 0.0 else 0.0, (0.0, 0.0)),
+    ],
+)
+def test_project_finds_what_is_inside_behind_a_plateau(
+    path: Callable[[float], float], kept: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "excess", lambda reference, policy, C: path(float(policy)))
+    line = _Line()
+    watch = Project().watch(lambda: line.place, torch.zeros(()), C, line)  # type: ignore[arg-type]
+    with torch.no_grad():
+        line.place.fill_(1.0)
+    found = watch.close()["kept"]
+    assert kept[0] <= found <= kept[1]
+    assert line.place == found and path(found) <= 1.0
 
 
 def policy_of(agent: Agent) -> dict[str, Tensor]:

@@ -110,6 +110,8 @@ def test_heads_of_ones_choice_learn_in_both_phases() -> None:
         (["planner.ground.minibatches=-4"], "planner.ground.minibatches=-4"),
         (["planner.hidden=0"], "planner.hidden=0"),
         (["planner.dream.optimizers.heads=null"], "none of them trains a role"),
+        (["planner.dream=null"], "planner.ground.optimizers: none of them trains the role heads"),
+        (["planner.neighborhood=clip", "planner.kappa=-1.0"], "planner.kappa=-1.0"),
         (["planner.neighborhood=drift", "planner.kappa=-1.0"], "planner.kappa=-1.0"),
         (["world_model=mixture_paper", "world_model.reward.hidden=255"], "world_model.reward.hidden=255"),
     ],

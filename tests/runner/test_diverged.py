@@ -13,8 +13,11 @@ from torch import Tensor
 
 from dreamspi.cli import main
 from dreamspi.collection import Collection
+from dreamspi.config import compose
+from dreamspi.training import Training
 from planners.dream import DreamLoss
 from planners.ground import GroundLoss
+from planners.optimization import NotFinite
 from tests.runner.support import rows, states
 from tests.support import tiny
 
@@ -90,6 +93,30 @@ def test_a_dream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     message = diverges(tiny("planner=dreamspi", **PACES), capsys)
     assert "dream/loss_value is not finite, after 64 steps" in message
     assert "checkpoint-000000000064.torchrl" in message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["planner=dreamspi", "planner.dream.optimizers.heads.lr=1e30", "planner.dream.repeats=2"],
+        ["planner=dreamspi", "planner.ground.optimizers.model.lr=1e10", "planner.dream.ends=sampled"],
+        ["planner=dreamspi", "world_model=categorical", "planner.ground.optimizers.model.lr=1e16"],
+    ],
+)
+def test_nothing_is_drawn_from_what_has_diverged(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """After a single update, whose own loss was finite, a dream draws before the next loss is asked."""
+    once = ["planner.ground.minibatches=1", "planner.dream.minibatches=1"]
+    told = diverges(tiny(*words, *once, iterations=8), capsys)
+    assert re.search(r"a probability that the policy or the world model gives is not finite, after \d+ steps", told)
+
+
+def test_a_policy_that_has_diverged_plays_no_game() -> None:
+    training = Training(compose(tiny("planner=ppo")))
+    training.start()
+    training.planner.agent.heads.actor.bias.data.fill_(torch.nan)
+    with pytest.raises(NotFinite, match="a probability that the policy or the world model gives is not finite"):
+        training.iterate()
+    training.close()
 
 
 def test_before_the_first_checkpoint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

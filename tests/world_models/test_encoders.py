@@ -56,6 +56,14 @@ def test_the_papers_encoder_is_the_feature_map_wherever_one_fits(kind, latent):
     assert build_encoder("feature_map", observation_spec(kind)).latent_shape == latent
 
 
+def test_one_of_a_finite_number_of_values_comes_back_in_its_own_shape():
+    for shape in ((), (1,)):
+        spec = Categorical(5, shape=shape)
+        encoder = build_encoder("mlp", spec)
+        seen = torch.tensor([3, 0, 4]).reshape(3, *shape)
+        assert torch.equal(encoder.restore(encoder.prepare(seen).reshape(3, 5)), seen.float())
+
+
 def test_dense_latents_cannot_shrink():
     """Whatever the last layer's weights, a latent has mean 0 and variance 1 over its units."""
     torch.manual_seed(0)

@@ -115,6 +115,7 @@ def test_two_hot_learns_ten_thousand():
     [
         (lambda: TwoHotReward((6,), 3, bins=64), "world_model.reward.bins"),
         (lambda: TwoHotReward((6,), 3, limit=0), "world_model.reward.limit"),
+        (lambda: TwoHotReward((6,), 3, limit=90.0), "world_model.reward.limit=90.0: must be above 0 and at most 80"),
         (lambda: ScalarReward((6,), 3, loss="l3"), "world_model.reward.loss"),
         (lambda: LipschitzReward((6,), 3, loss="l3"), "world_model.reward.loss"),
         (lambda: BernoulliTermination((6,), 3, initial=1.0), "world_model.termination.initial"),

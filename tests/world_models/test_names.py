@@ -19,14 +19,16 @@ def test_the_error_tells_what_is_allowed_and_what_was_meant() -> None:
 
 def test_sizes_that_are_too_small() -> None:
     for fine in (2, 7, [2, 3], (2,)):
-        at_least("k", fine, 2)
+        at_least("k", fine, 2, several=True)
     for value, words in (
         (1, "k=1: must be at least 2."),
         ([], r"k=\[\]: one number or more"),
         ([3, 1], "each at least 2"),
     ):
         with pytest.raises(ValueError, match=words):
-            at_least("k", value, 2)
+            at_least("k", value, 2, several=True)
+    with pytest.raises(ValueError, match=r"k=\[2, 3\]: must be a whole number of at least 2"):
+        at_least("k", [2, 3], 2)
 
 
 def test_the_contract_has_the_refusal() -> None:
