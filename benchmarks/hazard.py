@@ -24,7 +24,7 @@ from dreamspi.building import build
 from dreamspi.config import compose
 from dreamspi.envs.maze import cell_pictures
 from dreamspi.envs.maze_mdp import MazeMDP, build_maze
-from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
+from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown_option
 from dreamspi.machine import prepare
 from world_models.contract import WorldModel
 
@@ -93,7 +93,7 @@ def parse(words: Sequence[str]) -> tuple[int, int, str]:
     for word in words:
         key, _, value = word.partition("=")
         if key not in chosen:
-            raise unknown("key", key, chosen)
+            raise unknown_option(key, tuple(chosen))
         chosen[key] = value
     for key in ("seeds", "updates"):
         if not chosen[key].isdecimal() or int(chosen[key]) < 1:

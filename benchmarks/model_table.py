@@ -26,7 +26,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from dreamspi.catalogue import options
-from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
+from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown, unknown_option
 from dreamspi.overrides import check_environment
 from dreamspi.run_directory import write_atomically
 
@@ -104,7 +104,7 @@ def parse(words: Sequence[str]) -> Study:
         elif "." in key or key.startswith("+") or key in TRAINING:
             overrides.append(word)
         else:
-            raise unknown("key", key, [*chosen, *TRAINING])
+            raise unknown_option(key, [*chosen, *TRAINING])
     for key in ("seeds", "jobs", *(["steps"] if chosen["steps"] else [])):
         if not chosen[key].isdecimal() or int(chosen[key]) < 1:
             raise UserError(f"{key}={chosen[key]}: must be a whole number of at least 1.")

@@ -25,6 +25,9 @@ from dreamspi.run_directory import write_atomically
 from planners.certificates.lipschitz import Given, Refuted
 from planners.planner import Planner
 
+#: Mean episodes that are played before the batch to improve on: where all have one length, it is of their middle.
+WARM_UP = 1.5
+
 HELP = """\
 usage: dreamspi certify run=<run_dir> [key=value ...]
 
@@ -105,7 +108,8 @@ def certify(options: Options) -> int:
     seed_everything(options.seed)
     with refusals():
         episodes = play_episodes(planner, env, options.episodes)
-        batch = next_batch(cfg, planner, options.seed)
+        length = len(episodes) / (int(episodes["episode"].max()) + 1)
+        batch = later_batch(cfg, planner, options.seed, steps=math.ceil(WARM_UP * length))
     env.close()
     try:
         certificate = planner.certify_update(batch, episodes, progress, given)
@@ -140,8 +144,9 @@ def given_constants(options: Options, gamma: float) -> Given | None:
     return given
 
 
-def next_batch(cfg: DictConfig, planner: Planner, seed: int) -> TensorDictBase:
-    """A batch like those of the training, of other games."""
+def later_batch(cfg: DictConfig, planner: Planner, seed: int, steps: int) -> TensorDictBase:
+    """A batch like those of the training, of other games: the last after at least ``steps`` steps of each copy. A first
+    one would show the beginnings of games alone."""
     collection = Collection(
         partial(make_env, cfg, training=True),
         planner.policy,
@@ -153,6 +158,8 @@ def next_batch(cfg: DictConfig, planner: Planner, seed: int) -> TensorDictBase:
         memory=planner.memory_spec,
     )
     collection.barrier(0)
+    for _ in range(steps // cfg.num_steps):
+        collection.next()
     batch = collection.next().clone()
     collection.close()
     return batch

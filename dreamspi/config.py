@@ -25,13 +25,29 @@ from omegaconf.errors import OmegaConfBaseException
 from dreamspi.catalogue import config_directory, defaults_of, env_names, named_parts, options, outside
 from dreamspi.errors import UserError
 from dreamspi.outside import ENTRY_POINTS, class_option, is_class
-from dreamspi.overrides import check_groups, check_keys, group_choices, is_group, is_hydra, name_classes, parse
+from dreamspi.overrides import (
+    check_groups,
+    check_keys,
+    group_choices,
+    is_group,
+    is_hydra,
+    name_classes,
+    parse,
+    paths_as_typed,
+)
 from dreamspi.replaced import leave_behind
 
 VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
 #: What may be changed when a run is resumed: nothing that its schedules or its data depend on.
-RESUME_KEYS = ("device", "threads", "checkpoint.keep")
+RESUME_KEYS = (
+    "device",
+    "threads",
+    "checkpoint.keep",
+    "collector.address",
+    "collector.cpus",
+    "collector.patience",
+)
 #: Keys of an environment's file that are the runner's, not its constructor's.
 RUNNER_KEYS = ("names", "encoder", "total_steps", "barrier", "spread", "dream_horizon", "dream_epochs")
 #: Keys that count something.
@@ -59,7 +75,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: for anything that can't be right.
     """
-    overrides = name_classes(overrides)
+    overrides = paths_as_typed(name_classes(overrides))
     parsed = parse(overrides)
     if any(override.is_sweep_override() for override in parsed):
         raise UserError("several values for one key are a multi-run: add -m.")

@@ -160,8 +160,8 @@ def iqm(returns: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def statistics(returns: list[float], seed: int) -> dict[str, Any]:
-    """``episodes``, ``mean``, ``median``, ``std``, ``iqm`` and its 95% percentile-bootstrap interval ``iqm_interval``
-    (null for one game)."""
+    """``episodes``, ``mean``, ``median``, ``std``, ``iqm`` and its 95% percentile-bootstrap interval ``iqm_interval``;
+    ``std`` and the interval are null for one game."""
     values = np.asarray(returns, dtype=float)
     interval = None
     if len(values) > 1:
@@ -171,7 +171,7 @@ def statistics(returns: list[float], seed: int) -> dict[str, Any]:
         "episodes": len(values),
         "mean": float(values.mean()),
         "median": float(np.median(values)),
-        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        "std": float(values.std(ddof=1)) if len(values) > 1 else None,
         "iqm": float(iqm(values)),
         "iqm_interval": interval,
     }
@@ -184,11 +184,12 @@ def _facts(cfg: DictConfig) -> dict[str, Any]:
 def _told(result: dict[str, Any]) -> str:
     low, high = result["iqm_interval"] or (None, None)
     interval = f"95% interval {low:.4g} to {high:.4g}" if low is not None else "n = 1, no interval"
+    deviation = f"standard deviation {result['std']:.4g}" if result["std"] is not None else "n = 1, no deviation"
     lines = [
         f"{result['env']}  {result['world_model']}  {result['planner']}  seed {result['seed']}",
         f"checkpoint   {result['checkpoint']} ({result['env_steps']} steps)",
         f"games        {result['episodes']}, mean length {result['mean_length']:.1f} steps",
-        f"mean         {result['mean']:.4g}  (standard deviation {result['std']:.4g})",
+        f"mean         {result['mean']:.4g}  ({deviation})",
         f"median       {result['median']:.4g}",
         f"IQM          {result['iqm']:.4g}  ({interval} over games, one training seed)",
     ]

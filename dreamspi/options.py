@@ -6,8 +6,10 @@ import types
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from hydra.core.override_parser.types import Override
+
 from dreamspi.config import check_device_name
-from dreamspi.errors import UserError, unknown
+from dreamspi.errors import UserError, unknown_option
 from dreamspi.overrides import parse
 
 T = TypeVar("T")
@@ -27,24 +29,25 @@ def read_options(words: list[str], kind: type[T], run_missing: str) -> T:
     for override in parse(words):
         key = override.key_or_group
         if key not in hints:
-            raise unknown("key", key, tuple(hints))
-        given[key] = _converted(key, override.value(), hints[key])
+            raise unknown_option(key, tuple(hints))
+        given[key] = _converted(key, override, hints[key])
     if not given.get("run"):
         raise UserError(f"run=<run_dir> is missing: {run_missing}")
     return kind(**given)
 
 
-def _converted(key: str, value: Any, hint: Any) -> Any:
+def _converted(key: str, override: Override, hint: Any) -> Any:
+    value, typed = override.value(), (override.input_line or "").partition("=")[2]
     allowed = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in allowed:
         return None
     (wanted,) = [kind for kind in allowed if kind is not type(None)]
     if wanted is str:
-        return str(value)
+        return value if isinstance(value, str) else typed  # a directory 2024_01 is not the number 202401
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise UserError(f"{key}={value}: must be {_CALLED[wanted]}.")
+        raise UserError(f"{key}={typed}: must be {_CALLED[wanted]}.")
     return value
 
 

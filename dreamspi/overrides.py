@@ -76,6 +76,16 @@ def name_classes(overrides: Iterable[str]) -> list[str]:
     return words
 
 
+def paths_as_typed(overrides: Iterable[str]) -> list[str]:
+    """Puts into quotes what names a directory and reads like a number: ``run_dir=2024_01`` is not 202401."""
+    words = list(overrides)
+    for i, override in enumerate(parse(words)):
+        key = override.key_or_group
+        if key in ("run_dir", "resume") and isinstance(override.value(), int | float):
+            words[i] = f"{key}={quoted(words[i].partition('=')[2])}"
+    return words
+
+
 def check_groups(parsed: Iterable[Override]) -> None:
     """Raises for an option that does not exist, with the nearest that do."""
     for override in filter(is_group, parsed):

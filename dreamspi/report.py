@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import NamedTuple
 
-from dreamspi.errors import UserError, unknown
+from dreamspi.errors import UserError, unknown, unknown_option
 from dreamspi.reports import building, figures, writing
 from dreamspi.reports.results import read_results
 
@@ -55,7 +55,7 @@ def parse_options(words: list[str]) -> Options:
     for word in words:
         key, value = _split(word)
         if key not in Options._fields:
-            raise unknown("key", key, Options._fields)
+            raise unknown_option(key, Options._fields)
         if key in given:
             raise UserError(f"{word}: {key} is given twice; a report is of one study.")
         given[key] = value

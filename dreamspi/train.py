@@ -20,7 +20,7 @@ from dreamspi.metrics import MetricWriter
 from dreamspi.progress import Progress
 from dreamspi.run_directory import RunDirectory
 from dreamspi.training import Training
-from dreamspi.trial import try_out
+from dreamspi.trial import try_losses, try_out
 from planners.optimization import NotFinite
 
 
@@ -44,6 +44,8 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
     if not resume:
         try_out(cfg)
     training = Training(cfg)
+    if not resume:
+        try_losses(training.planner)
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
     store = _store(run, cfg)
     with (

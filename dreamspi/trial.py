@@ -1,15 +1,19 @@
-"""What a world model from outside must pass before it is trained: the part of its contract that takes no time."""
+"""What a world model must pass before it is trained: that its parts suit each other, and of one from outside the part
+of its contract that takes no time."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable
 from functools import partial
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
-from dreamspi.building import build_world_model, check_device, make_env, observed
+from dreamspi.building import build_world_model, check_device, make_env, observed, refusals
 from dreamspi.errors import UserError
+from planners.planner import Planner
 from world_models.contract import Unsuited
 
 
@@ -49,3 +53,19 @@ def try_out(config: DictConfig) -> None:
             f"world_model={config.choices.world_model}: {told}. `dreamspi check` with the same env= and world_model "
             "words tries all of it."
         ) from failure
+
+
+@torch.no_grad()
+def try_losses(planner: Planner) -> None:
+    """Asks a copy of the world model, if it is to learn, for the losses of two transitions, with random numbers that
+    training does not miss.
+
+    Raises:
+        UserError: a cost is not for the transitions of this model.
+    """
+    if not planner.learns_model:
+        return
+    model, device = copy.deepcopy(planner.agent.world_model), planner.device
+    latent, number = torch.zeros(2, *model.latent_spec.shape, device=device), torch.zeros(2, device=device)
+    with refusals(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model.local_losses(latent, number.long(), number, latent, number.bool())

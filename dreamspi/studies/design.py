@@ -18,7 +18,6 @@ from dreamspi.overrides import parse
 #: Keys of a run that say where it lies and runs, and how it is shown, not what it computes.
 INDIFFERENT = (
     *("run_dir", "resume", "logger", "choices.run_id", "choices.root"),
-    *("collector.address", "collector.patience", "collector.cpus"),
     *RESUME_KEYS,
 )
 #: Bytes of a cell's id that say what it is; a file's name may have 255, and others are made from it.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from tensordict import TensorDictBase
 
 from dreamspi.certify import parse_options, progress_at
 from dreamspi.cli import main
 from dreamspi.errors import UserError
 from planners.certificates.assumptions import ALL
+from planners.planner import Planner
 from tests.runner.support import rows, trained
 
 QUICK = ["episodes=6", "num_envs=3", "horizon=5"]
@@ -53,6 +56,22 @@ def test_the_same_seed_gives_the_same_certificate(runs: dict[str, Path], tmp_pat
         assert main(["certify", *words]) == 0
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_update_is_on_games_at_all_their_stages(runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TensorDictBase] = []
+    certify_update = Planner.certify_update
+
+    def watched(planner: Planner, batch: TensorDictBase, *rest: Any) -> Any:
+        seen.append(batch)
+        return certify_update(planner, batch, *rest)
+
+    monkeypatch.setattr(Planner, "certify_update", watched)
+    assert main(["certify", f"run={runs['dreamspi']}", *QUICK]) == 0
+    (batch,) = seen
+    assert batch.shape == (8, 4)
+    ages = batch["next", "episode_length"][:, 0, 0]
+    assert len(ages.unique()) > 2 and ages.max() > 4, "as they were begun together, they stand where they began"
 
 
 def test_an_online_planner_has_no_theorem_3(runs: dict[str, Path], capsys: pytest.CaptureFixture) -> None:

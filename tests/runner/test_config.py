@@ -79,6 +79,13 @@ def test_an_environment_may_suggest_how_often_dreams_are_gone_through() -> None:
     assert compose([*env, "planner=hybrid"]).planner.dream.epochs == 1
 
 
+@pytest.mark.parametrize("name", ["2024_01", "1e3", "true", "7", "my run", "runs/1"])
+def test_a_directory_is_called_what_was_typed(name: str) -> None:
+    word = f"run_dir='{name}'" if " " in name else f"run_dir={name}"
+    assert compose([word]).run_dir == name
+    assert compose(["run_dir=null"]).run_dir is None
+
+
 def test_a_multi_run_is_every_combination() -> None:
     assert expand(["planner=ppo,deepspi", "seed=range(2)", "num_envs=4"]) == [
         ["planner=ppo", "seed=0", "num_envs=4"],

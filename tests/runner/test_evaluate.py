@@ -81,7 +81,7 @@ def test_one_game_has_no_interval() -> None:
         "episodes": 1,
         "mean": 3.0,
         "median": 3.0,
-        "std": 0.0,
+        "std": None,
         "iqm": 3.0,
         "iqm_interval": None,
     }

@@ -74,7 +74,11 @@ def test_a_directory_with_an_equals_sign(study: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["first", "format=png"], "key=format: no such name. Did you mean formats"),
+        (
+            ["first", "format=png"],
+            "format: no such key here. Did you mean formats or out? Keys: study, out, f",
+        ),
+        (["name=first"], "name: no such key here."),
         (["first", "formats=svg"], "formats=svg"),
         (["first", "open=maybe"], "must be true or false"),
         (["first", "second"], "given twice"),
