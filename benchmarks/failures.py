@@ -77,11 +77,6 @@ def dream_beyond_the_data(
     return history
 
 
-def finite_maze(maze: MazeMDP) -> FiniteMDP:
-    """The toy maze as a ``FiniteMDP``."""
-    return FiniteMDP(maze.P, maze.R, np.eye(len(maze.P))[maze.start], maze.terminal, maze.gamma)
-
-
 class BestLatent(NamedTuple):
     """The best policy that an encoder of the maze allows, as a policy ``[S, A]`` of the maze."""
 
@@ -99,18 +94,18 @@ def best_latent_policy(maze: MazeMDP, merged: Sequence[str] = ()) -> BestLatent:
 
     Tries every deterministic choice of the actions in these cells, and solves the rest exactly.
     """
-    mdp, actions = finite_maze(maze), range(maze.R.shape[1])
+    actions = range(maze.R.shape[1])
     found = []
     for chosen in product(actions, repeat=len(merged)):
-        P, R = mdp.P.copy(), mdp.R.copy()
+        P, R = maze.P.copy(), maze.R.copy()
         pairs = [(cell, a) for name, a in zip(merged, chosen, strict=True) for cell in (name, twin(name))]
         cells = {maze.names.index(cell): action for cell, action in pairs}
         for cell, action in cells.items():
-            P[cell], R[cell] = mdp.P[cell, action], mdp.R[cell, action]  # whatever one does, this happens
-        policy = replace(mdp, P=P, R=R).optimal_policy()
+            P[cell], R[cell] = maze.P[cell, action], maze.R[cell, action]  # whatever one does, this happens
+        policy = replace(maze, P=P, R=R).optimal_policy()
         for cell, action in cells.items():
             policy[cell] = np.eye(len(actions))[action]
-        found.append(BestLatent(mdp.rho(policy), policy))
+        found.append(BestLatent(maze.rho(policy), policy))
     return max(found, key=lambda best: best.value)
 
 
@@ -132,12 +127,11 @@ def merge(maze: MazeMDP, sure: float = 0.99, points: int = 201) -> Merging:
 
     ``pi̅(up|z) = sigmoid(w z)``, else right, and at first ``sure`` of the right action in both; other cells go right.
     """
-    mdp = finite_maze(maze)
     share = np.linspace(0.0, 1.0, points)
     up_upper = 1.0 / (1.0 + np.exp(-np.log(sure / (1.0 - sure)) * (1.0 - share)))
     policies = np.repeat(maze.deterministic_policy()[None], points, 0)
     for name, up in (("upper_choice", up_upper), ("lower_choice", 1.0 - up_upper)):
         policies[:, maze.names.index(name), UP] = up
         policies[:, maze.names.index(name), RIGHT] = 1.0 - up
-    value = np.array([mdp.rho(policy) for policy in policies])
+    value = np.array([maze.rho(policy) for policy in policies])
     return Merging(share, value, np.array([importance_ratios(policies[0], policy)[1] for policy in policies]))

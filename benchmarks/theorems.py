@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import theorem_pictures
-from benchmarks.failures import best_latent_policy, dream_beyond_the_data, finite_maze, lower_corridor, merge
+from benchmarks.failures import best_latent_policy, dream_beyond_the_data, lower_corridor, merge
 from dreamspi.envs.maze_mdp import build_maze
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
 from planners.finite.mdp import improve_in_neighborhood, random_mdp
@@ -152,11 +152,10 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def draw(out: Path, random: dict[float, Runs]) -> None:
     """Writes the three pictures, and prints what they show in a line each."""
     maze = build_maze()
-    mdp = finite_maze(maze)
-    uniform = np.full(mdp.R.shape, 1.0 / mdp.R.shape[1])
-    on_maze = {C: improve_in_neighborhood(mdp, uniform, C, ITERATIONS)[1] @ mdp.initial for C in CONSTANTS}
+    uniform = np.full(maze.R.shape, 1.0 / maze.R.shape[1])
+    on_maze = {C: improve_in_neighborhood(maze, uniform, C, ITERATIONS)[1] @ maze.initial for C in CONSTANTS}
     shares = {C: runs.share for C, runs in random.items()}
-    best = float(mdp.initial @ mdp.optimal_value())
+    best = float(maze.initial @ maze.optimal_value())
     theorem_pictures.save(theorem_pictures.theorem1(on_maze, best, shares), out / "theorem1.png")
 
     C = 1.1

@@ -4,6 +4,9 @@ The local losses need only be small where the behavior policy goes, but a model 
 there (a failure that is now avoided, a reward that is now declined) lets the next dream find it attractive
 again. A rehearsal keeps a uniform sample of all experience so far and adds its local losses to the ground
 phase, outside the ratio and the clip: they are supervised facts about the world, not about the policy.
+
+Of a recurrent model the memory is kept as it was, in the terms of the network of then, and its recurrence, which
+belongs to the encoder, learns from the rehearsed transitions too.
 """
 
 from __future__ import annotations
@@ -113,6 +116,6 @@ class Rehearsal:
 @torch.no_grad()
 def recalled(world_model: WorldModel, past: TensorDictBase) -> Facts:
     """Past transitions ``[M]`` as the local losses take them. Their latents carry no gradient: the encoder moves the
-    policy, and the past says nothing about that."""
+    policy, and the past says nothing about that. (A recurrence that is part of the transition moves with it.)"""
     latent, next_latent = (z.squeeze(1) for z in world_model.believe(past.unsqueeze(1)))
     return facts(world_model, latent, next_latent, past)

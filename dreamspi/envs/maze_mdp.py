@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from dreamspi.errors import UserError
+from planners.finite.mdp import FiniteMDP
 
 UP, DOWN, LEFT, RIGHT = range(4)
 ACTIONS = ("up", "down", "left", "right")
@@ -23,47 +24,20 @@ UPPER_ROW, LOWER_ROW = 1, 3
 
 
 @dataclass(frozen=True)
-class MazeMDP:
+class MazeMDP(FiniteMDP):
     """Tables over ``S`` states and ``A = 4`` actions (up, down, left, right)."""
 
-    P: np.ndarray
-    """``[S, A, S]`` transition probabilities; terminal states are absorbing."""
-    R: np.ndarray
-    """``[S, A]`` rewards, 0 in terminal states."""
-    terminal: np.ndarray
-    """``[S]`` bool."""
     names: tuple[str, ...]
     """What each state is: ``start``, ``hazard``, ``upper_1`` ..., ``upper_choice``, ``goal`` ..."""
     cells: np.ndarray
     """``[S, 2]`` row and column of each state on the grid."""
     columns: int
     """Width of the grid; its height is ``ROWS``."""
-    gamma: float
 
     @property
     def start(self) -> int:
         """Index of the state where every episode begins."""
         return self.names.index("start")
-
-    def policy_value(self, policy: np.ndarray) -> np.ndarray:
-        """Exact values ``[S]`` of a stochastic policy ``[S, A]``: solves ``(I - gamma P_pi) V = R_pi``."""
-        alive = ~self.terminal[:, None]
-        P_pi = np.einsum("sa,sat->st", policy, self.P) * alive
-        R_pi = (policy * self.R).sum(1)
-        return np.linalg.solve(np.eye(len(R_pi)) - self.gamma * P_pi, R_pi)
-
-    def optimal_value(self, tolerance: float = 1e-12) -> np.ndarray:
-        """Values ``[S]`` of the best policy, by value iteration until no value moves by ``tolerance``."""
-        value = np.zeros(len(self.names))
-        while True:
-            better = self.action_value(value).max(1)
-            if np.abs(better - value).max() < tolerance:
-                return better
-            value = better
-
-    def action_value(self, value: np.ndarray) -> np.ndarray:
-        """``Q[s, a] = R[s, a] + gamma * sum_t P[s, a, t] value[t]``, ``[S, A]``."""
-        return self.R + self.gamma * self.P @ np.where(self.terminal, 0.0, value)
 
     def deterministic_policy(self, **actions: int) -> np.ndarray:
         """``[S, A]`` policy that goes right, except in the named states: ``upper_choice=UP``."""
@@ -108,7 +82,8 @@ def build_maze(path_length: int = 5, slip: float = 0.2, gamma: float = 0.99) -> 
     move("lower_choice", UP, "trap", -(2.0 - slip) * n / (slip * gamma**n))
 
     terminal = np.isin(names, ["goal", "trap", "upper_exit", "lower_exit"])
-    return MazeMDP(P, R, terminal, names, np.array(list(cells.values())), n + 3, gamma)
+    initial = np.eye(len(names))[index["start"]]
+    return MazeMDP(P, R, initial, terminal, gamma, names, np.array(list(cells.values())), n + 3)
 
 
 def _check(path_length: int, slip: float, gamma: float) -> None:

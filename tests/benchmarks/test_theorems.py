@@ -10,7 +10,6 @@ from benchmarks.failures import (
     FORWARD,
     best_latent_policy,
     dream_beyond_the_data,
-    finite_maze,
     ledge,
     lower_corridor,
     merge,
@@ -100,7 +99,7 @@ def test_the_best_policy_that_each_encoder_allows():
     # With the choice cells alone merged, one can still wait for ever before the lower one, and go up at the upper.
     assert choice.value == pytest.approx(7.6318, abs=5e-5)
     assert choice.policy[maze.names.index("upper_choice")].argmax() == UP
-    assert finite_maze(maze).rho(choice.policy) == pytest.approx(choice.value)
+    assert maze.rho(choice.policy) == pytest.approx(choice.value)
     for name in lower_corridor(maze):
         here, above = (merged.policy[maze.names.index(cell)] for cell in (name, name.replace("lower", "upper")))
         assert (here == above).all()
@@ -111,10 +110,10 @@ def test_an_update_that_merges_leaves_the_neighborhood_before_it_costs_much():
     share, value, departure = merge(maze)
     assert (np.diff(value) < 0.0).all() and (np.diff(departure) > 0.0).all()
     assert value[departure <= 1.1].min() > 7.8
-    mdp, even = finite_maze(maze), maze.deterministic_policy()
+    even = maze.deterministic_policy()
     for name in ("upper_choice", "lower_choice"):  # where both are one latent, the head can't tell
         even[maze.names.index(name)] = [0.5, 0.0, 0.0, 0.5]
-    assert value[-1] == pytest.approx(mdp.rho(even))
+    assert value[-1] == pytest.approx(maze.rho(even))
     assert departure[-1] == pytest.approx(50.0)
 
 
@@ -122,24 +121,23 @@ def test_once_collapsed_the_losses_see_nothing():
     """The corridors merged, and a model that knows how often each is slipped into: where one only goes right its local
     losses are 0, for both corridors then pay alike. They see the merge while the policy still goes up now and then."""
     maze = build_maze(slip=0.2)
-    mdp = finite_maze(maze)
     kept = [name for name in maze.names if not name.startswith("lower")]
     phi = np.array([kept.index(twin(name)) for name in maze.names])
     belief = {"lower": 0.2, "upper": 0.8}
     share = np.array([belief.get(name.partition("_")[0], 1.0) for name in maze.names])
     weight = np.eye(len(kept))[phi].T * share
-    P = np.einsum("zs,sat,tk->zak", weight, mdp.P, np.eye(len(kept))[phi])
-    terminal = np.array([mdp.terminal[maze.names.index(name)] for name in kept])
+    P = np.einsum("zs,sat,tk->zak", weight, maze.P, np.eye(len(kept))[phi])
+    terminal = np.array([maze.terminal[maze.names.index(name)] for name in kept])
     initial = np.eye(len(kept))[phi[maze.start]]
-    model = FiniteMDP(P, weight @ mdp.R, initial, terminal, mdp.gamma)
-    world = Abstraction(mdp, phi, model, 1.0 - np.eye(len(kept)))
+    model = FiniteMDP(P, weight @ maze.R, initial, terminal, maze.gamma)
+    world = Abstraction(maze, phi, model, 1.0 - np.eye(len(kept)))
     assert model.initial @ model.optimal_value() == pytest.approx(best_latent_policy(maze, lower_corridor(maze)).value)
 
     right = maze.deterministic_policy()
     sometimes_up = right.copy()
     for name in ("upper_choice", "lower_choice"):
         sometimes_up[maze.names.index(name), [UP, RIGHT]] = 0.1, 0.9
-    losses = [world.losses(mdp.episodes(policy).distribution, policy) for policy in (right, sometimes_up)]
+    losses = [world.losses(maze.episodes(policy).distribution, policy) for policy in (right, sometimes_up)]
     assert losses[0] == pytest.approx((0.0, 0.0, 0.0, 0.0))
     # One step in seven is at a choice, one of ten of these goes up: upper pays 5.3, lower -47.3, the model says -5.3.
     assert losses[1].reward == pytest.approx(0.1 / 7 * (0.8 * 10.515 + 0.2 * 42.060), abs=1e-3)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from dreamspi.envs.maze_mdp import UP, MazeMDP, build_maze
+from dreamspi.envs.maze_mdp import UP, build_maze
 from planners.finite.mdp import (
     FiniteMDP,
     best_in_neighborhood,
@@ -34,12 +34,6 @@ def chain(gamma: float = 0.5) -> FiniteMDP:
     return FiniteMDP(P, R, np.array([1.0, 0.0, 0.0]), np.array([False, False, True]), gamma)
 
 
-def maze(mdp: MazeMDP) -> FiniteMDP:
-    P, initial = mdp.P.copy(), np.eye(len(mdp.R))[mdp.start]
-    P[mdp.terminal] = np.eye(len(P))[mdp.terminal][:, None]
-    return FiniteMDP(P, mdp.R, initial, mdp.terminal, mdp.gamma)
-
-
 def example(seed: int) -> tuple[np.random.Generator, FiniteMDP, np.ndarray]:
     """A random MDP of a random size and a random policy, with the generator that they came from."""
     rng = np.random.default_rng(seed)
@@ -63,10 +57,9 @@ def test_the_chain_by_hand() -> None:
 
 
 def test_the_maze_has_the_published_values() -> None:
-    original = build_maze()
-    mdp = maze(original)
+    mdp = build_maze()
     assert mdp.initial @ mdp.optimal_value() == pytest.approx(8.0103, abs=5e-5)
-    right, up = original.deterministic_policy(), original.deterministic_policy(upper_choice=UP, lower_choice=UP)
+    right, up = mdp.deterministic_policy(), mdp.deterministic_policy(upper_choice=UP, lower_choice=UP)
     assert [mdp.rho(right), mdp.rho(up)] == pytest.approx([4.8035, -1.0880], abs=5e-5)
     assert mdp.rho(np.full_like(right, 0.25)) == pytest.approx(1.7738, abs=5e-5)
     assert mdp.episodes(right).episode_length == pytest.approx(7.0)
@@ -177,7 +170,7 @@ def test_theorem_1_needs_the_true_advantage() -> None:
 
 
 def test_theorem_1_on_the_maze() -> None:
-    mdp = maze(build_maze())
+    mdp = build_maze()
     _, values = improve_in_neighborhood(mdp, np.full(mdp.R.shape, 0.25), 1.1, 300)
     start = values @ mdp.initial
     assert np.diff(start).min() > -1e-12
