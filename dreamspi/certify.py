@@ -21,7 +21,7 @@ from dreamspi.errors import UserError
 from dreamspi.generators import seed_everything
 from dreamspi.machine import prepare
 from dreamspi.options import check_playing, read_options
-from dreamspi.run_directory import write_atomically
+from dreamspi.run_directory import write_atomically, write_or_tell
 from planners.certificates.lipschitz import Given, Refuted
 from planners.planner import Planner
 
@@ -119,8 +119,9 @@ def certify(options: Options) -> int:
     result |= {"checkpoint": str(path), "env_steps": info["step"], "progress": progress}
     result["dreams"] = planner.dreams_at(progress)
     text = json.dumps(result | finite(certificate.to_dict()), indent=2) + "\n"
-    for target in {str(Path(options.run) / "certificate.json"), options.json} - {None, "-"}:
-        write_atomically(Path(str(target)), text)
+    write_or_tell(Path(options.run) / "certificate.json", text)
+    if options.json not in (None, "-"):
+        write_atomically(Path(str(options.json)), text)
     print(text if options.json == "-" else told(result, certificate), end="")
     return 0
 

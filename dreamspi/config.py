@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dreamspi.catalogue import config_directory, defaults_of, env_names, named_parts, options, outside
-from dreamspi.errors import UserError
+from dreamspi.errors import UserError, did_you_mean
 from dreamspi.outside import ENTRY_POINTS, class_option, is_class
 from dreamspi.overrides import (
+    as_meant,
     check_groups,
     check_keys,
+    check_type,
     group_choices,
     is_group,
     is_hydra,
     name_classes,
     parse,
-    paths_as_typed,
 )
 from dreamspi.replaced import leave_behind
 
@@ -75,7 +76,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: for anything that can't be right.
     """
-    overrides = paths_as_typed(name_classes(overrides))
+    overrides = as_meant(name_classes(overrides), COUNTS)
     parsed = parse(overrides)
     if any(override.is_sweep_override() for override in parsed):
         raise UserError("several values for one key are a multi-run: add -m.")
@@ -167,7 +168,8 @@ def load(run_dir: Path) -> DictConfig:
     """The configuration that a run directory holds."""
     path = run_dir / "config.yaml"
     if not run_dir.is_dir():
-        raise UserError(f"{run_dir}: no such run directory.")
+        beside = [str(other.parent) for other in run_dir.parent.glob("*/config.yaml")]
+        raise UserError(f"{run_dir}: no such run directory.{did_you_mean(run_dir, beside)}")
     if not path.is_file():
         raise UserError(f"{run_dir}: not a run directory, it holds no config.yaml.")
     try:
@@ -176,8 +178,41 @@ def load(run_dir: Path) -> DictConfig:
         raise UserError(f"{path}: can't be read: {error}") from error
     if not isinstance(config, DictConfig) or "choices" not in config:
         raise UserError(f"{path}: not the configuration of a run.")
+    _check_stored(path, config)
     OmegaConf.set_struct(config, True)
     return config
+
+
+def _check_stored(path: Path, config: DictConfig) -> None:
+    """Raises where a run's configuration lacks a key of the runner's, has one too many, or one of another type."""
+    ours: Any = OmegaConf.to_container(OmegaConf.load(config_directory() / f"{CONFIG_NAME}.yaml"))
+    groups = [next(iter(entry)) for entry in ours.pop("defaults") if isinstance(entry, dict)]
+    del ours["hydra"]
+    for key in map(str, config):
+        if key not in (*ours, *groups, "choices"):
+            raise UserError(f"{path}: {key}: no such key in this version of DreamSPI; take it out.")
+    for key in ("env", "world_model", "planner"):
+        if not isinstance(config.get(key), DictConfig):
+            raise UserError(f"{path}: {key} is missing; this is no run's configuration any more.")
+    for section, name, default in _leaves(ours):
+        key, held = f"{section}.{name}".lstrip("."), config.get(section) if section else config
+        if not isinstance(held, DictConfig) or name not in held:
+            raise UserError(
+                f"{path}: {key} is missing, which this version of DreamSPI needs; its default is {default}."
+            )
+        try:
+            check_type(key, held[name], default)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+
+def _leaves(keys: dict[str, Any], section: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Section, name and default of every key."""
+    for name, value in keys.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, name)
+        else:
+            yield section, name, value
 
 
 def _resumed(run_dir: Path, parsed: Iterable[Override]) -> DictConfig:

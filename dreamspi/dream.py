@@ -20,7 +20,7 @@ from dreamspi.errors import UserError
 from dreamspi.generators import seed_everything
 from dreamspi.machine import prepare
 from dreamspi.options import check_playing, read_options
-from dreamspi.run_directory import write_atomically
+from dreamspi.run_directory import write_atomically, write_or_tell
 from planners.dream_quality import Agreement, Calibration, DreamQuality, agree, judge, typical_distance
 from planners.open_loop import open_loop, returns_to_the_end, window_returns
 from planners.planner import Planner
@@ -111,8 +111,9 @@ def dream(options: Options) -> int:
     result |= {name: finite(asdict(getattr(found, name))) for name in ("sampled", "mean", "value")}
     result |= {"picture": str(run / "dream.png")} | ({"video": str(run / "dream.mp4")} if options.video else {})
     text = json.dumps(result, indent=2) + "\n"
-    for target in {str(run / "dream.json"), options.json} - {None, "-"}:
-        write_atomically(Path(str(target)), text)
+    write_or_tell(run / "dream.json", text)
+    if options.json not in (None, "-"):
+        write_atomically(Path(str(options.json)), text)
     returns = window_returns(found.walk, cfg.gamma)
     dream_picture.draw(run / "dream.png", whose(result), found.sampled, found.mean, *returns)
     print(text if options.json == "-" else told(result, found), end="")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from dreamspi.run_directory import write_atomically
+from dreamspi.run_directory import write_or_tell
 from planners.dream_quality import Calibration, DreamQuality
 
 
@@ -32,7 +32,7 @@ def draw(path: Path, title: str, sampled: DreamQuality, mean: DreamQuality, drea
     _returns(axes[1, 1], dreamt, real)
     png = BytesIO()
     figure.savefig(png, format="png", dpi=110)
-    write_atomically(path, png.getvalue())
+    write_or_tell(path, png.getvalue())
 
 
 def _steps(quality: DreamQuality) -> range:

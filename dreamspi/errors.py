@@ -40,16 +40,17 @@ def unknown(key: str, value: object, allowed: Iterable[str], candidates: Sequenc
     ``candidates`` are the names to look for near ones in, where these are more than the list to print.
     """
     allowed = list(allowed)
-    hint = _hint(value, allowed if candidates is None else candidates)
+    hint = did_you_mean(value, allowed if candidates is None else candidates)
     shown = ", ".join(allowed[:40]) + (", ..." if len(allowed) > 40 else "")
     return UserError(f"{key}={value}: no such name.{hint} Allowed: {shown or 'none'}.")
 
 
 def unknown_option(key: str, allowed: Sequence[str]) -> UserError:
     """The error for a key that a small command does not have, with the nearest that it has, then all."""
-    return UserError(f"{key}: no such key here.{_hint(key, allowed)} Keys: {', '.join(allowed)}.")
+    return UserError(f"{key}: no such key here.{did_you_mean(key, allowed)} Keys: {', '.join(allowed)}.")
 
 
-def _hint(value: object, names: Iterable[str]) -> str:
+def did_you_mean(value: object, names: Iterable[str]) -> str:
+    """The nearest of some names as a sentence, with a space in front; empty where none is near."""
     close = nearest(value, names)
     return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -88,6 +88,10 @@ class MetricWriter:
         write_atomically(self.path, "".join(lines))
 
 
+#: Loggers whose packages are extras of ours, by their names.
+EXTRAS = ("wandb", "mlflow")
+
+
 def make_logger(run: RunDirectory, config: DictConfig) -> Logger | None:
     """The TorchRL logger of a configuration.
 
@@ -107,8 +111,10 @@ def make_logger(run: RunDirectory, config: DictConfig) -> Logger | None:
     try:
         return instantiate(OmegaConf.create(values), _convert_="all")
     except (HydraException, ImportError) as error:
-        cause = error.__cause__ or error
-        raise UserError(f"logger {values['_target_'].rpartition('.')[2]}: can't start: {cause}") from error
+        cause, name = error.__cause__ or error, values["_target_"].rpartition(".")[2]
+        extra = name.removesuffix("Logger").lower()
+        remedy = f" Install it: pip install 'dreamspi[{extra}]'." if extra in EXTRAS else ""
+        raise UserError(f"logger {name}: can't start: {str(cause).rstrip('.')}.{remedy}") from error
 
 
 def _truncate_logger(logger: Logger | None, step: int) -> None:

@@ -31,9 +31,16 @@ def run(words: list[str]) -> int:
             hint = f" Did you mean {close[0]}?" if close else ""
             raise UserError(f"{word}: no such flag.{hint} `dreamspi train --help` shows what there is.")
     register(parse(overrides))
+    taken: list[str] = []
     for combination in expand(overrides):
-        if compose(combination).resume is not None:
+        config = compose(combination)
+        if config.resume is not None:
             raise UserError("resume goes with a single run, not with -m or --cfg.")
+        if config.run_dir in taken:
+            raise UserError(
+                f"run_dir={config.run_dir}: several trainings can't share it. Leave it out: each gets one of its own."
+            )
+        taken += [config.run_dir] if config.run_dir else []
     codes: list[int] = []
 
     @hydra_main(config_path=str(config_directory()), config_name=CONFIG_NAME, version_base=VERSION_BASE)

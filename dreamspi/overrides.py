@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -76,13 +77,16 @@ def name_classes(overrides: Iterable[str]) -> list[str]:
     return words
 
 
-def paths_as_typed(overrides: Iterable[str]) -> list[str]:
-    """Puts into quotes what names a directory and reads like a number: ``run_dir=2024_01`` is not 202401."""
+def as_meant(overrides: Iterable[str], counts: Container[str]) -> list[str]:
+    """Where a number's form is not what was meant: ``run_dir=2024_01`` is not 202401, and of the keys that count
+    something ``total_steps=1e6`` is 1000000."""
     words = list(overrides)
     for i, override in enumerate(parse(words)):
-        key = override.key_or_group
-        if key in ("run_dir", "resume") and isinstance(override.value(), int | float):
+        key, value = override.key_or_group, override.value()
+        if key in ("run_dir", "resume") and isinstance(value, int | float):
             words[i] = f"{key}={quoted(words[i].partition('=')[2])}"
+        elif key in counts and isinstance(value, float) and value.is_integer():
+            words[i] = f"{key}={int(value)}"
     return words
 
 
@@ -209,5 +213,16 @@ def _parts(key: str, value: Any, default: DictConfig) -> str:
     if target is None:
         return f"has keys of its own, which are set one by one: {', '.join(f'{key}.{name!s}' for name in default)}."
     module = str(target).rpartition(".")[0]
-    named = f"{module}.{value}" if str(value).isidentifier() else str(target)
-    return f"is built by a class; write {key}._target_={named}, for example. Its default is {target}."
+    there = _classes(module)
+    named = next((name for name in there if name.lower() == str(value).lower()), None) or nearest(value, there)[:1]
+    best = f"{module}.{named if isinstance(named, str) else named[0]}" if named else str(target)
+    return f"is built by a class; write {key}._target_={best}, for example. Its default is {target}."
+
+
+def _classes(module: str) -> list[str]:
+    """Public classes that a module defines; none where it can't be imported."""
+    try:
+        found = vars(import_module(module))
+    except ImportError:
+        return []
+    return [n for n, c in found.items() if isinstance(c, type) and c.__module__ == module and not n.startswith("_")]

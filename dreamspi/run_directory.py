@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dreamspi.config import load
-from dreamspi.errors import UserError
+from dreamspi.errors import UserError, tell
 
 #: Free space below which a run does not start, in bytes.
 NEEDED_SPACE = 200 * 2**20
@@ -62,6 +64,30 @@ class RunDirectory:
         """
         path = Path(path)
         return cls(path, load(path))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, no other process may train this run: two would write into the same files.
+
+        Raises:
+            UserError: another one does.
+        """
+        try:
+            import fcntl
+        except ImportError:  # no Unix system, no such locks
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"{self.path}: another process is training this run; stop it, or wait.") from error
+            except OSError:  # a file system without locks
+                pass
+            yield
+        finally:
+            os.close(descriptor)
 
     def remove(self) -> None:
         """Takes back what ``create`` made, for a run that can't begin."""
@@ -136,6 +162,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_or_tell(path: Path, content: str | bytes) -> None:
+    """Writes a file that is kept beside what is told anyway; where it can't be written, says so and goes on."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        tell(f"{path}: not written: {error.strerror}.")
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

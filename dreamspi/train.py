@@ -6,6 +6,7 @@ rows of ``metrics.csv`` (but for those under ``time/``) depend on configuration,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -22,6 +23,9 @@ from dreamspi.run_directory import RunDirectory
 from dreamspi.training import Training
 from dreamspi.trial import try_losses, try_out
 from planners.optimization import NotFinite
+
+#: Steps of each copy below which a user is told that games begin anew so soon.
+SHORT_STRETCH = 256
 
 
 def train(cfg: DictConfig, resume: bool = False) -> int:
@@ -49,6 +53,7 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
     store = _store(run, cfg)
     with (
+        run.held(),
         _full_disk_told(store),
         closing(training),
         refusals(),
@@ -56,8 +61,8 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
         _writer(run, cfg, resume) as writer,
         Progress(training.total_steps, run) as progress,
     ):
-        if cfg.precision == "bf16" and emulates_bfloat16(cfg.device):
-            progress.say(f"precision=bf16 on {cfg.device}: this processor has no such arithmetic, fp32 is faster here")
+        for remark in _remarks(cfg, training):
+            progress.say(remark)
         if resume and store.paths():
             training.restore(store, progress.say, stop=lambda: interrupts.signal != 0)
         else:
@@ -84,6 +89,20 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
         _draw(run)
         progress.table(summary)
     return 0
+
+
+def _remarks(cfg: DictConfig, training: Training) -> Iterator[str]:
+    """What works, and may not be what was meant."""
+    if cfg.total_steps != training.total_steps:
+        batches = f"{training.iterations} whole batches of num_envs * num_steps = {training.batch_steps} steps"
+        yield f"total_steps={cfg.total_steps}: {batches} are {training.total_steps}"
+    if cfg.threads is not None and cfg.threads > len(os.sched_getaffinity(0)):
+        yield f"threads={cfg.threads}: more than the {len(os.sched_getaffinity(0))} cores here, and slower than as many"
+    stretch = training.barrier_period * cfg.num_steps
+    if training.barrier_period < training.iterations and stretch < SHORT_STRETCH:
+        yield f"checkpoint.barrier={cfg.checkpoint.barrier}: games begin anew every {stretch} steps; no longer one ends"
+    if cfg.precision == "bf16" and emulates_bfloat16(cfg.device):
+        yield f"precision=bf16 on {cfg.device}: this processor has no such arithmetic, fp32 is faster here"
 
 
 def _draw(run: RunDirectory) -> None:

@@ -39,8 +39,10 @@ def try_out(config: DictConfig) -> None:
 
     check_device(config.device)
     env = make_env(config, num_envs=1, training=True)
-    subject = Subject(partial(build_world_model, config), *observed(env), device=config.device)
+    sizes = observed(env)
     env.close()
+    build_world_model(config, *sizes)  # what its constructor refuses is no matter of shapes
+    subject = Subject(partial(build_world_model, config), *sizes, device=config.device)
     try:
         with warnings.catch_warnings(action="ignore"):  # torch's, of what is told below
             for check in (shapes, probabilities):

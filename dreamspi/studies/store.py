@@ -177,8 +177,13 @@ class Study:
             UserError: it is held, and ``wait`` is false; or the file system has no locks.
         """
         path = self.path / "locks" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: can't be written: {error.strerror}. Choose another directory by root=."
+            ) from error
         try:
             if not _take(descriptor, path, wait):
                 holder = path.read_text(encoding="utf-8").strip() or "another process"

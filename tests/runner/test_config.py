@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from dreamspi.catalogue import GROUPS, config_directory, options
 from dreamspi.config import compose, expand
+from dreamspi.errors import UserError
 
 OPTIONS = [f"{group}={name}" for group in GROUPS for name in options(group)]
 #: One name of each family, beside the families themselves.
@@ -84,6 +85,12 @@ def test_a_directory_is_called_what_was_typed(name: str) -> None:
     word = f"run_dir='{name}'" if " " in name else f"run_dir={name}"
     assert compose([word]).run_dir == name
     assert compose(["run_dir=null"]).run_dir is None
+
+
+def test_a_count_may_be_written_as_a_power_of_ten() -> None:
+    assert compose(["total_steps=1e6", "num_envs=1e2"]).total_steps == 1_000_000
+    with pytest.raises(UserError, match=r"total_steps=2500\.5: must be a whole number"):
+        compose(["total_steps=2500.5"])
 
 
 def test_a_multi_run_is_every_combination() -> None:

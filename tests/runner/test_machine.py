@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from dreamspi.config import compose
 from dreamspi.machine import emulates_bfloat16
+from dreamspi.train import train
 from tests.runner.support import trained
+from tests.support import tiny
 
 
 def test_products_stay_in_single_precision() -> None:
@@ -62,6 +65,25 @@ def test_a_user_is_told_where_bfloat16_is_slow(
     trained(tmp_path / "run", f"precision={precision}")
     told = "precision=bf16 on cpu: this processor has no such arithmetic, fp32 is faster here"
     assert (told in capsys.readouterr().out) == (emulates and precision == "bf16")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["total_steps=70"], "total_steps=70: 2 whole batches of num_envs * num_steps = 32 steps are 64"),
+        (["threads=999"], "threads=999: more than the "),
+        (["checkpoint.barrier=1"], "checkpoint.barrier=1: games begin anew every 4 steps; no longer one ends"),
+        ([], None),
+    ],
+)
+def test_a_user_is_told_what_may_not_have_been_meant(
+    words: list[str], told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("dreamspi.train.prepare", lambda threads: None)
+    typed = {word.partition("=")[0] for word in words}
+    assert train(compose([*tiny("planner=ppo", without=typed), *words, f"run_dir={tmp_path / 'run'}"])) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(told) if told else first.startswith("env=maze")
 
 
 @pytest.mark.parametrize("native", [False, True])

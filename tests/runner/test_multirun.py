@@ -72,6 +72,8 @@ def test_everything_is_checked_before_the_first_job(capsys: pytest.CaptureFixtur
     assert multirun("planner=ppo,deepsip") == (2, [])
     assert multirun("planner.C=1.1,2.5") == (2, [])
     assert "planner.C=2.5: must be above 1 and below 2" in capsys.readouterr().err
+    assert multirun("seed=1,2", "run_dir=one") == (2, [])
+    assert "run_dir=one: several trainings can't share it" in capsys.readouterr().err
 
 
 def test_cfg_shows_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

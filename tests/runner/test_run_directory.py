@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
 import pytest
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dreamspi.cli import main
 from dreamspi.config import load
 from dreamspi.errors import UserError
 from dreamspi.metrics_file import read_table
-from dreamspi.run_directory import PACKAGES, RunDirectory, write_atomically
+from dreamspi.run_directory import PACKAGES, RunDirectory, write_atomically, write_or_tell
 from tests.runner.support import configured, trained
+from tests.support import refused
 
 SUMMARY = {
     "env",
@@ -107,6 +110,55 @@ def test_a_directory_in_use_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"run_dir={tmp_path / 'run'}: exists already"):
         RunDirectory.create(config)
     assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory.create(configured(tmp_path / "run", iterations=2))
+    with run.held():
+        assert main(["train", f"resume={run.path}"]) == 2
+        assert f"{run.path}: another process is training this run" in capsys.readouterr().err
+        assert not run.metrics.exists()
+    assert main(["train", f"resume={run.path}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("gamma", None), "gamma is missing, which this version of DreamSPI needs; its default is 0.99."),
+        (("gamma", "x"), "gamma=x: must be a number; its default is 0.99."),
+        (
+            ("checkpoint.keep", None),
+            "checkpoint.keep is missing, which this version of DreamSPI needs; its default is 2.",
+        ),
+        (("checkpoint", None), "checkpoint.every is missing"),
+        (("frobnicate", 3), "frobnicate: no such key in this version of DreamSPI; take it out."),
+        (("planner", None), "planner is missing; this is no run's configuration any more."),
+        (("env", "maze"), "env is missing"),
+    ],
+)
+@pytest.mark.parametrize("words", ["train resume=run", "evaluate run=run"])
+def test_a_configuration_that_was_changed(
+    change: tuple[str, Any], told: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand, or since by another version: the file is named, and the key."""
+    RunDirectory.create(configured(Path("run")))
+    config = OmegaConf.load("run/config.yaml")
+    (key, value), section = change, config
+    *parents, name = key.split(".")
+    for parent in parents:
+        section = section[parent]
+    section[name] = value
+    if value is None:
+        del section[name]
+    OmegaConf.save(config, "run/config.yaml")
+    assert refused(words.split(), capsys).startswith(f"run/config.yaml: {told}")
+
+
+def test_what_is_kept_beside_a_result_is_no_condition_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    write_or_tell(Path("/proc/none/file"), "x")
+    assert capsys.readouterr().err == "dreamspi: /proc/none/file: not written: No such file or directory.\n"
+    write_or_tell(Path("file"), b"x")
+    assert Path("file").read_text() == "x"
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

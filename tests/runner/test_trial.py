@@ -108,6 +108,7 @@ def package(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         (["own.model.Precise"], ["expected encode: a finite tensor [64] of torch.float32; got [64] of torch.float64"]),
         (["own.model.Clumsy"], ["in float32; got ", "Error: ", "look at /", "own/model.py:", ", in transition"]),
         (["own.model.Unkeyed"], ["KeyError: 'width' (/", "own/model.py:"]),
+        (["own.model.Sound", "+world_model.wdth=9"], ["world_model=own.model.Sound: ", "argument 'wdth'"]),
         (["own.model.Sonud"], ["own.model has no Sonud. Did you mean Sound"]),
         (["own.modle.Sound"], ["ModuleNotFoundError: No module named 'own.modle'"]),
         (["own.unread.Sound"], ["own.unread.Sound: ModuleNotFoundError: No module named 'torchh'", "unread.py:2"]),

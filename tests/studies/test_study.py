@@ -118,6 +118,12 @@ def test_wrong_words_before_anything_is_written(
     assert message in capsys.readouterr().err and not PATH.exists()
 
 
+def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", *words("root=/proc/none")]) == 2
+    told = capsys.readouterr().err
+    assert "/proc/none/x: can't be written: No such file or directory. Choose another directory by root=." in told
+
+
 def test_help_lists_presets_and_launchers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "--help"]) == 0
     out = capsys.readouterr().out
