@@ -13,7 +13,7 @@ from dreamspi.checkpoints import CheckpointStore, Damaged, load
 from dreamspi.config import check_device_name
 from dreamspi.config import load as load_config
 from dreamspi.envs.memory import carrying
-from dreamspi.errors import UserError
+from dreamspi.errors import UserError, did_you_mean
 from planners.planner import Planner
 
 
@@ -77,4 +77,6 @@ def restore(planner: Planner, run: Path, which: str) -> tuple[Path, dict[str, An
     try:
         return Path(which), load(Path(which), {"planner": planner})
     except Damaged as error:
-        raise UserError(f"checkpoint={which}: {error} Named ones are: newest, best.") from error
+        said = str(error).removeprefix(f"{which}: ")
+        near = "" if Path(which).exists() else did_you_mean(which, [*named, *map(str, store.paths())])
+        raise UserError(f"checkpoint={which}: {said}{near} Allowed: newest, best, or the path of one.") from error

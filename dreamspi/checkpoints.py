@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import textwrap
 import warnings
@@ -180,7 +181,7 @@ def load(path: Path, components: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # a checksum can match while the content is not what this code writes
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise
-        raise Damaged(f"{path}: can't be read: {error}.") from error
+        raise Damaged(f"{path}: can't be read: {_sentence(error)}") from error
     try:
         for name, component in components.items():
             component.load_state_dict(held[name].state)
@@ -197,6 +198,13 @@ def _first(error: Exception) -> str:
     return textwrap.shorten(" ".join(told[:2]), 300, placeholder=" ...")
 
 
+def _sentence(error: Exception, path: Path | None = None) -> str:
+    """What an error says, without the path, which stands in front already, and with one full stop."""
+    place = "" if path is None else rf"( at)? ({re.escape(str(path.absolute()))}|{re.escape(str(path))})"
+    said = re.sub(place, "", str(error)) if place else str(error)
+    return f"{said.strip().rstrip('.')}."
+
+
 def verify(path: Path) -> None:
     """Reads every byte of a checkpoint and checks it against its checksums and its own table of contents.
 
@@ -211,7 +219,7 @@ def verify(path: Path) -> None:
             members = set(archive.namelist())
         records = Checkpoint.manifest(path)["components"].values()
     except Exception as error:  # zipfile raises a dozen kinds on random bytes
-        raise Damaged(f"{path}: damaged: {error}.") from error
+        raise Damaged(f"{path}: damaged: {_sentence(error, path)}") from error
     if broken is not None:
         raise Damaged(f"{path}: damaged: the checksum of {broken} does not match.")
     expected = {_MANIFEST} | {f"{record['path']}/{_PAYLOAD}" for record in records}

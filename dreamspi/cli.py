@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -23,6 +24,9 @@ from dreamspi.errors import (
 )
 
 Command = Callable[[list[str]], int]
+
+#: How Python words a warning.
+_FORMAT = warnings.formatwarning
 
 HELP = """\
 DreamSPI: an agent that learns a world model, dreams in it, and improves its policy safely.
@@ -51,6 +55,7 @@ Exit codes: 0 done, 1 a check failed, 2 wrong input, 3 training diverged, 130 Ct
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; a user's mistake is one line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.formatwarning = _as_a_line
     try:
         return _run(words)
     except UserError as error:
@@ -66,6 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in NO_SPACE:
             raise
         return _say("no space left on the disk.", EXIT_USER_ERROR)
+
+
+def _as_a_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """What a command warns of, without the place in our code; everybody else's warnings as Python has them."""
+    if category is UserWarning and os.path.dirname(os.path.abspath(__file__)) in filename:
+        return f"dreamspi: {message}\n"
+    return _FORMAT(message, category, filename, lineno, line)
 
 
 def _run(words: list[str]) -> int:

@@ -82,6 +82,8 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         raise UserError("several values for one key are a multi-run: add -m.")
     check_groups(parsed)
     resume = [override.value() for override in parsed if override.key_or_group == "resume"]
+    if resume and resume[-1] == "":
+        raise UserError("resume=: needs the directory of a run.")
     if resume and resume[-1] is not None:
         return _resumed(Path(str(resume[-1])), parsed)
     register(parsed)

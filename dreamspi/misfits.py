@@ -87,7 +87,9 @@ def _absent(path: str) -> str:
     try:
         found = vars(import_module(module))
     except Exception as error:  # whatever a file does when it is read
-        return f"{path}: {_fault(error)}"
+        missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        hint = ". Python finds it once its package is installed, or its folder is in PYTHONPATH" if missing else ""
+        return f"{path}: {_fault(error)}{hint}"
     own = [each for each, value in found.items() if getattr(value, "__module__", None) == module]
     close = nearest(name, own)
     return f"{module} has no {name}." + (f" Did you mean {' or '.join(close)}?" if close else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,6 +26,8 @@ def parse(overrides: Iterable[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(word))
         except HydraException as error:
+            if "=" not in word and Path(word, "config.yaml").is_file():
+                raise UserError(f"{word}: is a run's directory; write run={word}, or resume={word}.") from error
             raise UserError(
                 f"{word}: not understood; write key=value without spaces, for example env=maze seed=1. "
                 "A value with special characters goes into quotes: 'run_dir=\"my run\"'."
@@ -220,9 +223,10 @@ def _parts(key: str, value: Any, default: DictConfig) -> str:
 
 
 def _classes(module: str) -> list[str]:
-    """Public classes that a module defines; none where it can't be imported."""
+    """Public classes that a module or package defines; none where it can't be imported."""
     try:
         found = vars(import_module(module))
     except ImportError:
         return []
-    return [n for n, c in found.items() if isinstance(c, type) and c.__module__ == module and not n.startswith("_")]
+    ours = {name: c for name, c in found.items() if isinstance(c, type) and not name.startswith("_")}
+    return [name for name, c in ours.items() if f"{c.__module__}.".startswith(f"{module}.")]

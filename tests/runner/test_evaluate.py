@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,8 @@ from dreamspi.train import train
 from planners.agent import Agent
 from tests.planners.linear_model import LinearModel
 from tests.runner.countdown import Countdown, always
-from tests.runner.support import configured, rewritten
+from tests.runner.support import COMMAND, configured, rewritten
+from tests.support import refused
 
 
 def test_each_copy_plays_a_share_that_is_fixed_in_advance() -> None:
@@ -101,6 +103,34 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated(run: Path, *words: str) -> dict[str, Any]:
     assert main(["evaluate", f"run={run}", "episodes=7", "num_envs=3", *words, "json=result.json"]) == 0
     return json.loads(Path("result.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run=run", "checkpoint=bset"], "checkpoint=bset: no such checkpoint. Did you mean best"),
+        (
+            ["run=run", "checkpoint=damaged"],
+            "checkpoint=damaged: damaged: File is not a zip file. Allowed: newest, best",
+        ),
+        (["run"], "run: is a run's directory; write run=run, or resume=run."),
+        (["run=rnu"], "rnu: no such run directory. Did you mean run?"),
+    ],
+)
+def test_what_is_not_there(run: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").symlink_to(run)
+    Path("damaged").write_text("no checkpoint")
+    assert refused(["evaluate", *words], capsys).startswith(told)
+
+
+def test_a_damaged_checkpoint_is_told_in_a_line(run: Path) -> None:
+    shutil.copytree(run, "run")
+    newest = sorted(Path("run/checkpoints").glob("*.torchrl"))[-1]
+    newest.write_text("no checkpoint")
+    done = subprocess.run([*COMMAND, "evaluate", "run=run", "episodes=1"], capture_output=True, text=True)
+    told = done.stderr.splitlines()
+    assert done.returncode == 0 and len(told) == 1, done.stderr
+    assert told[0].startswith(f"dreamspi: {newest}: damaged: File is not a zip file. It is skipped, ")
 
 
 def test_same_seed_same_result(run: Path) -> None:

@@ -110,7 +110,7 @@ def package(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         (["own.model.Unkeyed"], ["KeyError: 'width' (/", "own/model.py:"]),
         (["own.model.Sound", "+world_model.wdth=9"], ["world_model=own.model.Sound: ", "argument 'wdth'"]),
         (["own.model.Sonud"], ["own.model has no Sonud. Did you mean Sound"]),
-        (["own.modle.Sound"], ["ModuleNotFoundError: No module named 'own.modle'"]),
+        (["own.modle.Sound"], ["ModuleNotFoundError: No module named 'own.modle'. Python finds it once its package"]),
         (["own.unread.Sound"], ["own.unread.Sound: ModuleNotFoundError: No module named 'torchh'", "unread.py:2"]),
         (
             ["normal", "world_model.cost._target_=own.model.Halved"],

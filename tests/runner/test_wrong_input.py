@@ -52,6 +52,7 @@ def train_words(*words: str) -> list[str]:
         ("evaluate run=x episodes=many", ["episodes=many: must be a whole number"]),
         ("evaluate run=x episodes=1,2", ["episodes=1,2: must be a whole number"]),
         ("evaluate run=a,b", ["a,b: no such run directory"]),
+        ("train resume=", ["resume=: needs the directory of a run"]),
         ("evaluate run=2024_01", ["2024_01: no such run directory"]),
         ("train resume=2024_01", ["2024_01: no such run directory"]),
         ("evaluate run=x num_envs=-1", ["num_envs=-1: must be at least 1"]),
