@@ -217,9 +217,9 @@ def _parts(key: str, value: Any, default: DictConfig) -> str:
         return f"has keys of its own, which are set one by one: {', '.join(f'{key}.{name!s}' for name in default)}."
     module = str(target).rpartition(".")[0]
     there = _classes(module)
-    named = next((name for name in there if name.lower() == str(value).lower()), None) or nearest(value, there)[:1]
-    best = f"{module}.{named if isinstance(named, str) else named[0]}" if named else str(target)
-    return f"is built by a class; write {key}._target_={best}, for example. Its default is {target}."
+    near = [name for name in there if name.lower() == str(value).lower()] or nearest(value, there)
+    named = f"{module}.{near[0]}" if near else target
+    return f"is built by a class; write {key}._target_={named}, for example. Its default is {target}."
 
 
 def _classes(module: str) -> list[str]:
