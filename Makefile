@@ -16,7 +16,7 @@ train: $(VENV)/ready
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-## slow: the real learning tests, and the longer ones of killed studies, about 35 minutes on two cores
+## slow: the real learning tests, and the longer ones of killed studies, twenty to forty minutes, by the machine
 slow: $(VENV)/ready
 	$(BIN)/pytest -m slow
 
