@@ -25,8 +25,10 @@ import torch.nn.functional as F
 from ale_py.vector_env import AtariVectorEnv
 from minatar import Environment
 
+from dreamspi.catalogue import chooses
 from dreamspi.config import compose
-from dreamspi.envs.atari import available_threads, games
+from dreamspi.cores import cores
+from dreamspi.envs.atari import games
 from dreamspi.envs.minatar import GAMES
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
 from dreamspi.machine import prepare
@@ -232,9 +234,9 @@ def report(overrides: Sequence[str]) -> None:
     typed = {word.partition("=")[0] for word in overrides}
     if "planner" in typed:
         raise UserError("planner: not here; the limits are those of ppo.")
-    config = compose([*overrides, "planner=ppo", *([] if typed & {"env", "experiment"} else ["env=atari/Pong"])])
+    config = compose([*overrides, "planner=ppo", *([] if chooses(overrides, "env") else ["env=atari/Pong"])])
     envs, steps, ground = config.num_envs, config.num_steps, config.planner.ground
-    emulator = emulator_of(config.choices.env, envs, config.threads or available_threads())
+    emulator = emulator_of(config.choices.env, envs, config.threads or cores())
     prepare(config.threads)
     found = limits(emulator, envs, steps, ground.epochs, ground.minibatches)
     print(f"emulator alone: {found.emulator_steps_per_second:,.0f} env steps/s by the clock")

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from dreamspi.catalogue import options
+from dreamspi.catalogue import chooses, options
 from dreamspi.config import compose
-from dreamspi.envs.atari import available_threads
+from dreamspi.cores import cores
 from dreamspi.errors import EXIT_USER_ERROR, UserError, tell, unknown
 from dreamspi.machine import prepare, processor
 from dreamspi.overrides import dotted_keys, unknown_key
@@ -62,8 +62,7 @@ def parse(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             raise UserError(f"{word}: not here; write planners=ppo,deepspi for the planners to compare.")
     chosen, overrides = separated(words, DEFAULTS, lists={"planners": options("planner")})
     chosen["planners"] = list(dict.fromkeys([BASELINE, *chosen["planners"]]))
-    named = {word.partition("=")[0] for word in overrides} & {"env", "experiment"}
-    return chosen, overrides if named else ["env=atari/Pong", *overrides]
+    return chosen, overrides if chooses(overrides, "env") else ["env=atari/Pong", *overrides]
 
 
 def separated(
@@ -205,7 +204,7 @@ def publish(setting: Mapping[str, Any], text: str, file: str, **results: Any) ->
 
 def machine(device: str = "cpu") -> dict[str, str]:
     """What was measured on, and with what versions."""
-    threads = f"{available_threads()} cores, {torch.get_num_threads()} torch threads, {device}"
+    threads = f"{cores()} cores, {torch.get_num_threads()} torch threads, {device}"
     return {"machine": f"{processor('model name') or platform.machine()}, {threads}", **provenance()}
 
 

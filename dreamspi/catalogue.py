@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +80,15 @@ def _read(path: Path) -> dict[str, Any]:
 def defaults_of(group: str, option: str) -> list[Any]:
     """The defaults list of an option's file."""
     return _read(path_of(group, option)).get("defaults", [])
+
+
+def chooses(words: Iterable[str], group: str) -> bool:
+    """Whether an option of a group is chosen by some words, or by a preset among them."""
+    typed = dict(word.split("=", 1) for word in words if "=" in word)
+    preset = typed.get("experiment")
+    entries = defaults_of("experiment", preset) if preset in options("experiment") else []
+    named = {key.split()[-1].lstrip("/") for entry in entries if isinstance(entry, dict) for key in entry}
+    return group in typed or group in named
 
 
 def named_parts(choices: Mapping[str, Any]) -> dict[str, set[str]]:

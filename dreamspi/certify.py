@@ -31,7 +31,8 @@ WARM_UP = 1.5
 HELP = """\
 usage: dreamspi certify run=<run_dir> [key=value ...]
 
-Plays whole games with the agent of a run, lets it improve once more on a batch of others, and prints the certificate
+Plays whole games with the agent of a run, lets it improve once more on a batch of others, gathered as in training
+after one and a half mean episodes of each copy, and prints the certificate
 of that update: the local losses on games that the model never saw, how far the policy went, every assumption of the
 theory and whether it holds, the bounds that follow, which term dominates them, and whether they say anything at all.
 
@@ -159,7 +160,7 @@ def later_batch(cfg: DictConfig, planner: Planner, seed: int, steps: int) -> Ten
         memory=planner.memory_spec,
     )
     collection.barrier(0)
-    for _ in range(steps // cfg.num_steps):
+    for _ in range(math.ceil(steps / cfg.num_steps)):
         collection.next()
     batch = collection.next().clone()
     collection.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import textwrap
 import warnings
@@ -181,7 +180,7 @@ def load(path: Path, components: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # a checksum can match while the content is not what this code writes
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise
-        raise Damaged(f"{path}: can't be read: {_sentence(error)}") from error
+        raise Damaged(f"{path}: can't be read: {_sentence(error, path)}") from error
     try:
         for name, component in components.items():
             component.load_state_dict(held[name].state)
@@ -198,11 +197,9 @@ def _first(error: Exception) -> str:
     return textwrap.shorten(" ".join(told[:2]), 300, placeholder=" ...")
 
 
-def _sentence(error: Exception, path: Path | None = None) -> str:
+def _sentence(error: Exception, path: Path) -> str:
     """What an error says, without the path, which stands in front already, and with one full stop."""
-    place = "" if path is None else rf"( at)? ({re.escape(str(path.absolute()))}|{re.escape(str(path))})"
-    said = re.sub(place, "", str(error)) if place else str(error)
-    return f"{said.strip().rstrip('.')}."
+    return f"{str(error).replace(f' at {path.absolute()}', '').rstrip('.')}."
 
 
 def verify(path: Path) -> None:

@@ -77,8 +77,8 @@ def _as_a_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     """What a command warns of, without the place in our code; everybody else's warnings as Python has them."""
-    if category is UserWarning and os.path.dirname(os.path.abspath(__file__)) in filename:
-        return f"dreamspi: {message}\n"
+    if category is UserWarning and filename.startswith(os.path.dirname(os.path.abspath(__file__)) + os.sep):
+        return f"warning: {message}\n"
     return _FORMAT(message, category, filename, lineno, line)
 
 

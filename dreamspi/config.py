@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -188,33 +188,34 @@ def load(run_dir: Path) -> DictConfig:
 def _check_stored(path: Path, config: DictConfig) -> None:
     """Raises where a run's configuration lacks a key of the runner's, has one too many, or one of another type."""
     ours: Any = OmegaConf.to_container(OmegaConf.load(config_directory() / f"{CONFIG_NAME}.yaml"))
-    groups = [next(iter(entry)) for entry in ours.pop("defaults") if isinstance(entry, dict)]
+    groups = {next(iter(entry)) for entry in ours.pop("defaults") if isinstance(entry, dict)}
+    groups = {group for group in groups if "/" not in group and group != "experiment"} | {"choices"}
     del ours["hydra"]
-    for key in map(str, config):
-        if key not in (*ours, *groups, "choices"):
-            raise UserError(f"{path}: {key}: no such key in this version of DreamSPI; take it out.")
-    for key in ("env", "world_model", "planner"):
-        if not isinstance(config.get(key), DictConfig):
-            raise UserError(f"{path}: {key} is missing; this is no run's configuration any more.")
-    for section, name, default in _leaves(ours):
-        key, held = f"{section}.{name}".lstrip("."), config.get(section) if section else config
-        if not isinstance(held, DictConfig) or name not in held:
-            raise UserError(
-                f"{path}: {key} is missing, which this version of DreamSPI needs; its default is {default}."
-            )
-        try:
-            check_type(key, held[name], default)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+    try:
+        for group in groups:
+            if not isinstance(config.get(group), DictConfig):
+                raise UserError(f"{group} is missing; this is no run's configuration any more.")
+        _compare(config, ours | dict.fromkeys(groups), "")
+    except (UserError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
-def _leaves(keys: dict[str, Any], section: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Section, name and default of every key."""
-    for name, value in keys.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, name)
-        else:
-            yield section, name, value
+def _compare(config: DictConfig, ours: dict[str, Any], section: str) -> None:
+    """Compares keys and their types with those of this version, where ``None`` stands for whatever there may be."""
+    for name in map(str, config):
+        if name not in ours:
+            raise UserError(f"{section}{name}: no such key in this version of DreamSPI; take it out.")
+    for name, default in ours.items():
+        if name not in config:
+            told = "" if isinstance(default, dict) or "${" in str(default) else f"; its default is {default}"
+            raise UserError(f"{section}{name} is missing, which this version of DreamSPI needs{told}.")
+        value = config[name]
+        if isinstance(default, dict):
+            if not isinstance(value, DictConfig):
+                raise UserError(f"{section}{name}={value}: has keys of its own: {', '.join(default)}.")
+            _compare(value, default, f"{name}.")
+        elif default is not None:
+            check_type(f"{section}{name}", value, default)
 
 
 def _resumed(run_dir: Path, parsed: Iterable[Override]) -> DictConfig:

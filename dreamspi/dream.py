@@ -109,13 +109,14 @@ def dream(options: Options) -> int:
     result |= {"checkpoint": str(path), "env_steps": step, "episodes": options.episodes}
     result |= {"dream_seed": options.seed, "horizon": horizon, "gamma": cfg.gamma}
     result |= {name: finite(asdict(getattr(found, name))) for name in ("sampled", "mean", "value")}
-    result |= {"picture": str(run / "dream.png")} | ({"video": str(run / "dream.mp4")} if options.video else {})
+    returns = window_returns(found.walk, cfg.gamma)
+    drawn = dream_picture.draw(run / "dream.png", whose(result), found.sampled, found.mean, *returns)
+    result |= {"picture": str(run / "dream.png") if drawn else None}
+    result |= {"video": str(run / "dream.mp4")} if options.video else {}
     text = json.dumps(result, indent=2) + "\n"
     write_or_tell(run / "dream.json", text)
     if options.json not in (None, "-"):
         write_atomically(Path(str(options.json)), text)
-    returns = window_returns(found.walk, cfg.gamma)
-    dream_picture.draw(run / "dream.png", whose(result), found.sampled, found.mean, *returns)
     print(text if options.json == "-" else told(result, found), end="")
     return 0
 
@@ -187,7 +188,7 @@ def told(result: dict[str, Any], found: Findings) -> str:
         _agreement(f"dreamt against real return of {horizon} steps", quality.returns),
         _agreement("critic against return to the end", found.value),
         "",
-        f"picture      {result['picture']}",
+        f"picture      {result['picture'] or 'not written'}",
     ]
     return "\n".join(lines + ([f"video        {result['video']}"] if "video" in result else [])) + "\n"
 

@@ -14,8 +14,8 @@ from dreamspi.run_directory import write_or_tell
 from planners.dream_quality import Calibration, DreamQuality
 
 
-def draw(path: Path, title: str, sampled: DreamQuality, mean: DreamQuality, dreamt: Tensor, real: Tensor) -> None:
-    """Writes the picture.
+def draw(path: Path, title: str, sampled: DreamQuality, mean: DreamQuality, dreamt: Tensor, real: Tensor) -> bool:
+    """Writes the picture; returns whether it could be written.
 
     Args:
         path: the file.
@@ -32,7 +32,7 @@ def draw(path: Path, title: str, sampled: DreamQuality, mean: DreamQuality, drea
     _returns(axes[1, 1], dreamt, real)
     png = BytesIO()
     figure.savefig(png, format="png", dpi=110)
-    write_or_tell(path, png.getvalue())
+    return write_or_tell(path, png.getvalue())
 
 
 def _steps(quality: DreamQuality) -> range:

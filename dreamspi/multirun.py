@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from hydra import main as hydra_main
@@ -10,9 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from dreamspi.catalogue import config_directory
-from dreamspi.config import CONFIG_NAME, VERSION_BASE, compose, expand, register
+from dreamspi.config import CONFIG_NAME, COUNTS, VERSION_BASE, compose, expand, register
 from dreamspi.errors import EXIT_DIVERGED, EXIT_USER_ERROR, Diverged, UserError, nearest, tell
-from dreamspi.overrides import name_classes, parse
+from dreamspi.overrides import as_meant, name_classes, parse
 
 FLAGS = ("-m", "--multirun", "-c", "--cfg", "--resolve", "-i", "--info", "-p", "--package")
 
@@ -23,7 +24,7 @@ def run(words: list[str]) -> int:
     Every job is composed and checked before the first one starts. A job that fails leaves the others going.
     """
     given = [word for word in words if "=" in word and not word.startswith("-")]
-    overrides = name_classes(given)
+    overrides = as_meant(name_classes(given), COUNTS)
     words = [word for word in words if word not in given] + overrides
     for word in words:
         if word.startswith("-") and word.partition("=")[0] not in FLAGS:
@@ -36,11 +37,12 @@ def run(words: list[str]) -> int:
         config = compose(combination)
         if config.resume is not None:
             raise UserError("resume goes with a single run, not with -m or --cfg.")
-        if config.run_dir in taken:
+        place = os.path.abspath(config.run_dir) if config.run_dir else None
+        if place in taken:
             raise UserError(
                 f"run_dir={config.run_dir}: several trainings can't share it. Leave it out: each gets one of its own."
             )
-        taken += [config.run_dir] if config.run_dir else []
+        taken += [place] if place else []
     codes: list[int] = []
 
     @hydra_main(config_path=str(config_directory()), config_name=CONFIG_NAME, version_base=VERSION_BASE)

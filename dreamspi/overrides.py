@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Iterable, Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,8 +26,10 @@ def parse(overrides: Iterable[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(word))
         except HydraException as error:
-            if "=" not in word and Path(word, "config.yaml").is_file():
-                raise UserError(f"{word}: is a run's directory; write run={word}, or resume={word}.") from error
+            if "=" not in word and os.path.isfile(os.path.join(word, "config.yaml")):
+                raise UserError(
+                    f"{word}: is a run's directory; write run={word}, or to train on resume={word}."
+                ) from error
             raise UserError(
                 f"{word}: not understood; write key=value without spaces, for example env=maze seed=1. "
                 "A value with special characters goes into quotes: 'run_dir=\"my run\"'."
@@ -86,6 +88,8 @@ def as_meant(overrides: Iterable[str], counts: Container[str]) -> list[str]:
     words = list(overrides)
     for i, override in enumerate(parse(words)):
         key, value = override.key_or_group, override.value()
+        if override.is_delete():
+            continue
         if key in ("run_dir", "resume") and isinstance(value, int | float):
             words[i] = f"{key}={quoted(words[i].partition('=')[2])}"
         elif key in counts and isinstance(value, float) and value.is_integer():

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dreamspi.config import load
 from dreamspi.errors import UserError, tell
+from dreamspi.locks import NoLocks, take
 
 #: Free space below which a run does not start, in bytes.
 NEEDED_SPACE = 200 * 2**20
@@ -72,19 +73,11 @@ class RunDirectory:
         Raises:
             UserError: another one does.
         """
+        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            import fcntl
-        except ImportError:  # no Unix system, no such locks
-            yield
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"{self.path}: another process is training this run; stop it, or wait.") from error
-            except OSError:  # a file system without locks
-                pass
+            with suppress(NoLocks):  # then nothing keeps two apart
+                if not take(descriptor, wait=False):
+                    raise UserError(f"{self.path}: another process is training this run; stop it, or wait.")
             yield
         finally:
             os.close(descriptor)
@@ -164,12 +157,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_or_tell(path: Path, content: str | bytes) -> None:
-    """Writes a file that is kept beside what is told anyway; where it can't be written, says so and goes on."""
+def write_or_tell(path: Path, content: str | bytes) -> bool:
+    """Writes a file that is kept beside what is told anyway; where it can't be written, says so and returns False."""
     try:
         write_atomically(path, content)
     except OSError as error:
         tell(f"{path}: not written: {error.strerror}.")
+        return False
+    return True
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

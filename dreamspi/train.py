@@ -6,7 +6,6 @@ rows of ``metrics.csv`` (but for those under ``time/``) depend on configuration,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -14,6 +13,7 @@ from omegaconf import DictConfig
 
 from dreamspi.building import refusals
 from dreamspi.checkpoints import CheckpointStore
+from dreamspi.cores import cores
 from dreamspi.errors import NO_SPACE, Diverged, UserError
 from dreamspi.interrupts import Interrupts
 from dreamspi.machine import emulates_bfloat16, prepare
@@ -24,6 +24,8 @@ from dreamspi.training import Training
 from dreamspi.trial import try_losses, try_out
 from planners.optimization import NotFinite
 
+#: Share of the budget that whole batches must make, for nothing to be said.
+ENOUGH = 0.95
 #: Steps of each copy below which a user is told that games begin anew so soon.
 SHORT_STRETCH = 256
 
@@ -49,7 +51,7 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
         try_out(cfg)
     training = Training(cfg)
     if not resume:
-        try_losses(training.planner)
+        try_losses(cfg, training.planner)
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
     store = _store(run, cfg)
     with (
@@ -93,11 +95,11 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
 
 def _remarks(cfg: DictConfig, training: Training) -> Iterator[str]:
     """What works, and may not be what was meant."""
-    if cfg.total_steps != training.total_steps:
+    if training.total_steps < ENOUGH * cfg.total_steps:
         batches = f"{training.iterations} whole batches of num_envs * num_steps = {training.batch_steps} steps"
         yield f"total_steps={cfg.total_steps}: {batches} are {training.total_steps}"
-    if cfg.threads is not None and cfg.threads > len(os.sched_getaffinity(0)):
-        yield f"threads={cfg.threads}: more than the {len(os.sched_getaffinity(0))} cores here, and slower than as many"
+    if cfg.threads is not None and cfg.threads > cores():
+        yield f"threads={cfg.threads}: more than the {cores()} cores here, and slower than as many"
     stretch = training.barrier_period * cfg.num_steps
     if training.barrier_period < training.iterations and stretch < SHORT_STRETCH:
         yield f"checkpoint.barrier={cfg.checkpoint.barrier}: games begin anew every {stretch} steps; no longer one ends"

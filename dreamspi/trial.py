@@ -57,15 +57,14 @@ def try_out(config: DictConfig) -> None:
         ) from failure
 
 
-@torch.no_grad()
-def try_losses(planner: Planner) -> None:
-    """Asks a copy of the world model, if it is to learn, for the losses of two transitions, with random numbers that
-    training does not miss.
+def try_losses(config: DictConfig, planner: Planner) -> None:
+    """Asks a copy of a world model of ours, if it is to learn, for the losses of two transitions, with random numbers
+    that training does not miss. One from outside has been asked by ``try_out``.
 
     Raises:
         UserError: a cost is not for the transitions of this model.
     """
-    if not planner.learns_model:
+    if not planner.learns_model or is_from_outside(OmegaConf.to_container(config.world_model, resolve=True)):
         return
     model, device = copy.deepcopy(planner.agent.world_model), planner.device
     latent, number = torch.zeros(2, *model.latent_spec.shape, device=device), torch.zeros(2, device=device)

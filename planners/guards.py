@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from planners.neighborhood import Clip, Drift, Surrogate, excess, interval
+from planners.neighborhood import Clip, Drift, Surrogate, check_kappa, excess, interval
 from planners.optimization import Optimizers
 from world_models.names import no_such
 
@@ -200,7 +200,7 @@ CHOICES: dict[str, Callable[[float], tuple[Surrogate, Guard]]] = {
 def build_neighborhood(choice: str, C: float, kappa: float) -> Neighborhood:  # noqa: N803
     """The neighborhood by the name of its form. Raises ``ValueError`` for what is not allowed."""
     interval(C)
-    Drift(kappa)  # refuses what it can't be, also where nothing reads it
+    check_kappa(kappa)  # also where nothing reads it
     if choice not in CHOICES:
         raise no_such("form", "planner.neighborhood", choice, CHOICES)
     return Neighborhood(C, *CHOICES[choice](kappa))

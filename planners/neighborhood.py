@@ -39,6 +39,12 @@ class Clip:
         return torch.minimum(ratio * utility, clipped * utility)
 
 
+def check_kappa(kappa: float) -> None:
+    """Raises ``ValueError`` unless a drift may have this weight."""
+    if kappa < 0:
+        raise ValueError(f"planner.kappa={kappa}: a drift's weight is at least 0")
+
+
 class Drift:
     """The mirror-learning penalty, ``ratio U - kappa relu((ratio - clip(ratio)) U)`` (Kuba et al. 2022).
 
@@ -47,8 +53,7 @@ class Drift:
     """
 
     def __init__(self, kappa: float = 1.0) -> None:
-        if kappa < 0:
-            raise ValueError(f"planner.kappa={kappa}: a drift's weight is at least 0")
+        check_kappa(kappa)
         self.kappa = kappa
 
     def __call__(self, ratio: Tensor, utility: Tensor, lower: Tensor | float, upper: Tensor | float) -> Tensor:

@@ -19,8 +19,8 @@ class NotFinite(ArithmeticError):
     """A loss or a gradient became infinite or NaN; the message names which."""
 
 
-#: How torch's samplers refuse what is no probability: ``multinomial``, ``bernoulli``.
-_REFUSALS = ("probability tensor contains", "Expected p_in >= 0")
+#: How torch's samplers refuse what is no distribution: ``multinomial``, ``bernoulli``, ``normal``.
+_REFUSALS = ("probability tensor contains", "Expected p_in >= 0", "normal expects all elements of std")
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def drawing() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if any(words in str(error) for words in _REFUSALS):
-            raise NotFinite("a probability that the policy or the world model gives is not finite") from error
+            raise NotFinite("a distribution that the policy or the world model gives is not finite") from error
         raise
 
 

@@ -16,7 +16,6 @@ exactly needs a reseeded full reset (``set_seed`` and ``reset``), or the actions
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 from torchrl.data import Bounded
 
+from dreamspi.cores import cores
 from dreamspi.envs.base import Step, VectorEnv, copy_seeds, upscaled, within
 from dreamspi.errors import unknown
 
@@ -96,7 +96,7 @@ class AtariEnv(VectorEnv):
             games()[name],
             num_envs,
             autoreset_mode=AutoresetMode.NEXT_STEP,
-            num_threads=num_threads or available_threads(),
+            num_threads=num_threads or cores(),
             frameskip=frame_skip,
             stack_num=stack,
             img_height=SIDE,
@@ -153,8 +153,3 @@ class AtariEnv(VectorEnv):
         if self._observation is None:
             raise RuntimeError("reset the environment before rendering it.")
         return upscaled(np.repeat(self._observation[0, -1, :, :, None].numpy(), 3, axis=2))
-
-
-def available_threads() -> int:
-    """Cores this process may run on; ALE itself would count those of the whole machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from dreamspi.config import RESUME_KEYS, compose
+from dreamspi.cores import cores
 from dreamspi.errors import UserError
 from dreamspi.overrides import parse
 
@@ -141,8 +141,3 @@ def last_wins(words: Sequence[str]) -> tuple[str, ...]:
         last.pop(override.key_or_group, None)
         last[override.key_or_group] = word
     return tuple(last.values())
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,9 +23,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dreamspi.catalogue import config_directory, options
 from dreamspi.config import VERSION_BASE
+from dreamspi.cores import cores
 from dreamspi.errors import UserError, tell, unknown
 from dreamspi.overrides import check_keys, parse, quoted
-from dreamspi.studies.design import Cell, cores
+from dreamspi.studies.design import Cell
 from dreamspi.studies.ray_launcher import RayLauncher
 from dreamspi.studies.running import COMMAND, job
 from dreamspi.studies.store import State, Study

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shlex
@@ -27,6 +26,7 @@ import yaml
 
 from dreamspi.config import compose
 from dreamspi.errors import UserError, nearest
+from dreamspi.locks import NoLocks, take
 from dreamspi.run_directory import read_object, write_atomically
 from dreamspi.studies.design import Arm, Cell, Design, last_wins, settings
 
@@ -198,20 +198,12 @@ class Study:
 def _take(descriptor: int, path: Path, wait: bool, shared: bool = False) -> bool:
     """Locks an open file; false where another holds it."""
     try:
-        import fcntl
-    except ImportError as error:
-        raise UserError("studies need the file locks of a Unix system; their reports can be made anywhere.") from error
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
-            raise
+        return take(descriptor, wait, shared)
+    except NoLocks as error:
         raise UserError(
-            f"{path}: this file system has no locks ({error.strerror}); choose another by root=."
+            f"{path}: no file locks here ({error}), which a study needs; choose another place by root=. Reports can be "
+            "made anywhere."
         ) from error
-    return True
 
 
 def _written(design: Design) -> dict[str, Any]:

@@ -50,7 +50,12 @@ def test_watching_changes_no_result():
 
 @pytest.mark.parametrize(
     ("words", "env"),
-    [([], "atari/Pong"), (["env=maze"], "maze"), (["experiment=maze_collapse"], "maze")],
+    [
+        ([], "atari/Pong"),
+        (["env=maze"], "maze"),
+        (["experiment=maze_collapse"], "maze"),
+        (["experiment=paper_ppo"], "atari/Pong"),
+    ],
 )
 def test_it_is_pong_unless_a_word_or_a_preset_says_otherwise(words, env):
     assert compose(parse(words)[1]).choices.env == env

@@ -101,20 +101,21 @@ def test_a_dream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ["planner=dreamspi", "planner.dream.optimizers.heads.lr=1e30", "planner.dream.repeats=2"],
         ["planner=dreamspi", "planner.ground.optimizers.model.lr=1e10", "planner.dream.ends=sampled"],
         ["planner=dreamspi", "world_model=categorical", "planner.ground.optimizers.model.lr=1e16"],
+        ["planner=dreamspi", "world_model=normal", "planner.ground.optimizers.model.lr=1e10"],
     ],
 )
 def test_nothing_is_drawn_from_what_has_diverged(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """After a single update, whose own loss was finite, a dream draws before the next loss is asked."""
     once = ["planner.ground.minibatches=1", "planner.dream.minibatches=1"]
     told = diverges(tiny(*words, *once, iterations=8), capsys)
-    assert re.search(r"a probability that the policy or the world model gives is not finite, after \d+ steps", told)
+    assert re.search(r"a distribution that the policy or the world model gives is not finite, after \d+ steps", told)
 
 
 def test_a_policy_that_has_diverged_plays_no_game() -> None:
     training = Training(compose(tiny("planner=ppo")))
     training.start()
     training.planner.agent.heads.actor.bias.data.fill_(torch.nan)
-    with pytest.raises(NotFinite, match="a probability that the policy or the world model gives is not finite"):
+    with pytest.raises(NotFinite, match="a distribution that the policy or the world model gives is not finite"):
         training.iterate()
     training.close()
 

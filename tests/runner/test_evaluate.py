@@ -113,7 +113,7 @@ def evaluated(run: Path, *words: str) -> dict[str, Any]:
             ["run=run", "checkpoint=damaged"],
             "checkpoint=damaged: damaged: File is not a zip file. Allowed: newest, best",
         ),
-        (["run"], "run: is a run's directory; write run=run, or resume=run."),
+        (["run"], "run: is a run's directory; write run=run, or to train on resume=run."),
         (["run=rnu"], "rnu: no such run directory. Did you mean run?"),
     ],
 )
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_told_in_a_line(run: Path) -> None:
     done = subprocess.run([*COMMAND, "evaluate", "run=run", "episodes=1"], capture_output=True, text=True)
     told = done.stderr.splitlines()
     assert done.returncode == 0 and len(told) == 1, done.stderr
-    assert told[0].startswith(f"dreamspi: {newest}: damaged: File is not a zip file. It is skipped, ")
+    assert told[0].startswith(f"warning: {newest}: damaged: File is not a zip file. It is skipped, ")
 
 
 def test_same_seed_same_result(run: Path) -> None:

@@ -47,7 +47,8 @@ def finished(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_files(finished: Path) -> None:
     found = {path.name for path in finished.iterdir()}
-    assert found == {"config.yaml", "metrics.csv", "checkpoints", "summary.json", "learning.png", "tensorboard"}
+    shown = {"config.yaml", "metrics.csv", "checkpoints", "summary.json", "learning.png", "tensorboard"}
+    assert found == shown | {".lock"}
     assert imageio.imread(finished / "learning.png").shape[0] > 300
     names = {path.name for path in (finished / "checkpoints").iterdir()}
     assert {"checkpoint-000000000192.torchrl", "checkpoint-000000000256.torchrl"} <= names and len(names) <= 3
@@ -130,7 +131,12 @@ def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, capsys: pytes
             ("checkpoint.keep", None),
             "checkpoint.keep is missing, which this version of DreamSPI needs; its default is 2.",
         ),
-        (("checkpoint", None), "checkpoint.every is missing"),
+        (("checkpoint", None), "checkpoint is missing"),
+        (("checkpoint", 3), "checkpoint=3: has keys of its own: every, keep, barrier."),
+        (("checkpoint.nope", 3), "checkpoint.nope: no such key in this version of DreamSPI; take it out."),
+        (("gamma", "${nope}"), "Interpolation key 'nope' not found"),
+        (("logger", None), "logger is missing; this is no run's configuration any more."),
+        (("total_steps", None), "total_steps is missing, which this version of DreamSPI needs."),
         (("frobnicate", 3), "frobnicate: no such key in this version of DreamSPI; take it out."),
         (("planner", None), "planner is missing; this is no run's configuration any more."),
         (("env", "maze"), "env is missing"),
