@@ -89,7 +89,9 @@ def test_every_section_is_linked_and_every_chart_has_its_place(report: Report, p
     assert clock["moved"] and set(clock["moved"]) <= set(charts)
 
 
-def test_files_that_it_links_to_are_there(report: Report, page: str, tmp_path: Path) -> None:
+def test_files_that_it_links_to_are_there(tmp_path: Path) -> None:
+    report = build(results(PAIR, ("maze",)))
+    page = render(report, ("png", "pdf"), ("csv", "tex"))
     at = writing.write(report, tmp_path / "out", ("png", "pdf"))
     assert at.read_text(encoding="utf-8") == page
     linked = {attributes["href"] for tag, attributes in Tags(page).tags if tag == "a"}

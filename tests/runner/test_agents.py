@@ -63,7 +63,7 @@ def test_it_is_the_agent_of_the_checkpoint(run: Path) -> None:
     ("words", "message"),
     [
         ({"run": "nowhere"}, "nowhere: no such run directory"),
-        ({"checkpoint": "worst"}, "checkpoint=worst: .* Named ones are: newest, best"),
+        ({"checkpoint": "worst"}, "checkpoint=worst: no such checkpoint.* Allowed: newest, best"),
         ({"device": "gpu"}, "device=gpu: must be cpu, cuda or cuda:<index>"),
         ({"device": "cuda:7"}, "device=cuda:7: torch finds no such device here"),
     ],
