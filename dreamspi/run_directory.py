@@ -71,9 +71,12 @@ class RunDirectory:
         """Within, no other process may train this run: two would write into the same files.
 
         Raises:
-            UserError: another one does.
+            UserError: another one does, or the directory can't be written.
         """
-        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UserError(f"{self.path}: can't be written: {error.strerror}.") from error
         try:
             with suppress(NoLocks):  # then nothing keeps two apart
                 if not take(descriptor, wait=False):

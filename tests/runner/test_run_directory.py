@@ -120,6 +120,10 @@ def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, capsys: pytes
         assert f"{run.path}: another process is training this run" in capsys.readouterr().err
         assert not run.metrics.exists()
     assert main(["train", f"resume={run.path}"]) == 0
+    (run.path / ".lock").unlink()
+    (run.path / ".lock").mkdir()
+    with pytest.raises(UserError, match="can't be written: Is a directory"), run.held():
+        pass
 
 
 @pytest.mark.parametrize(
