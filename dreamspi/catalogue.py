@@ -86,9 +86,13 @@ def chooses(words: Iterable[str], group: str) -> bool:
     """Whether an option of a group is chosen by some words, or by a preset among them."""
     typed = dict(word.split("=", 1) for word in words if "=" in word)
     preset = typed.get("experiment")
-    entries = defaults_of("experiment", preset) if preset in options("experiment") else []
-    named = {key.split()[-1].lstrip("/") for entry in entries if isinstance(entry, dict) for key in entry}
-    return group in typed or group in named
+    return group in typed or (preset in options("experiment") and group in choices_of(preset))
+
+
+def choices_of(preset: str) -> dict[str, str]:
+    """What a preset chooses, by group."""
+    entries = [entry for entry in defaults_of("experiment", preset) if isinstance(entry, dict)]
+    return {key.split()[-1].lstrip("/"): str(option) for entry in entries for key, option in entry.items()}
 
 
 def named_parts(choices: Mapping[str, Any]) -> dict[str, set[str]]:

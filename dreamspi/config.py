@@ -22,10 +22,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dreamspi.catalogue import config_directory, defaults_of, env_names, named_parts, options, outside
+from dreamspi.catalogue import GROUPS, choices_of, config_directory, env_names, named_parts, options, outside
 from dreamspi.errors import UserError, did_you_mean
 from dreamspi.outside import ENTRY_POINTS, class_option, is_class
 from dreamspi.overrides import (
+    COUNTS,
     as_meant,
     check_groups,
     check_keys,
@@ -51,18 +52,6 @@ RESUME_KEYS = (
 )
 #: Keys of an environment's file that are the runner's, not its constructor's.
 RUNNER_KEYS = ("names", "encoder", "total_steps", "barrier", "spread", "dream_horizon", "dream_epochs")
-#: Keys that count something.
-COUNTS = (
-    "num_envs",
-    "num_steps",
-    "total_steps",
-    "log_every",
-    "certify_every",
-    "collector.workers",
-    "checkpoint.every",
-    "checkpoint.keep",
-    "checkpoint.barrier",
-)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -76,7 +65,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: for anything that can't be right.
     """
-    overrides = as_meant(name_classes(overrides), COUNTS)
+    overrides = as_meant(name_classes(overrides))
     parsed = parse(overrides)
     if any(override.is_sweep_override() for override in parsed):
         raise UserError("several values for one key are a multi-run: add -m.")
@@ -148,10 +137,8 @@ def _register_environments(parsed: Iterable[Override]) -> None:
     presets, overrides) treats it like a file of its own.
     """
     typed = list(group_choices(parsed, "env"))
-    for preset in options("experiment"):
-        for entry in defaults_of("experiment", preset):
-            if isinstance(entry, dict):
-                typed += [str(v) for k, v in entry.items() if k.split()[-1].lstrip("/") == "env"]
+    presets = [choices_of(preset) for preset in options("experiment")]
+    typed += [preset["env"] for preset in presets if "env" in preset]
     for value in typed:
         family, slash, name = value.partition("/")
         if slash:
@@ -188,9 +175,8 @@ def load(run_dir: Path) -> DictConfig:
 def _check_stored(path: Path, config: DictConfig) -> None:
     """Raises where a run's configuration lacks a key of the runner's, has one too many, or one of another type."""
     ours: Any = OmegaConf.to_container(OmegaConf.load(config_directory() / f"{CONFIG_NAME}.yaml"))
-    groups = {next(iter(entry)) for entry in ours.pop("defaults") if isinstance(entry, dict)}
-    groups = {group for group in groups if "/" not in group and group != "experiment"} | {"choices"}
-    del ours["hydra"]
+    del ours["defaults"], ours["hydra"]
+    groups = ({*GROUPS} - {"experiment"}) | {"choices"}
     try:
         for group in groups:
             if not isinstance(config.get(group), DictConfig):

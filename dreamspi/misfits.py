@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 
-from dreamspi.errors import UserError, nearest
+from dreamspi.errors import UserError, did_you_mean
 
 _NULLABLE, _PART = re.compile(r"\bNone|\bOptional\b|\bAny\b|\bobject\b"), re.compile(r"(Callable|Part)( \| None)?$")
 #: Files that say nothing of where an error comes from.
@@ -91,8 +91,7 @@ def _absent(path: str) -> str:
         hint = ". Python finds it once its package is installed, or its folder is in PYTHONPATH" if missing else ""
         return f"{path}: {_fault(error)}{hint}"
     own = [each for each, value in found.items() if getattr(value, "__module__", None) == module]
-    close = nearest(name, own)
-    return f"{module} has no {name}." + (f" Did you mean {' or '.join(close)}?" if close else "")
+    return f"{module} has no {name}.{did_you_mean(name, own)}"
 
 
 def _fault(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from dreamspi.catalogue import config_directory
-from dreamspi.config import CONFIG_NAME, COUNTS, VERSION_BASE, compose, expand, register
+from dreamspi.config import CONFIG_NAME, VERSION_BASE, compose, expand, register
 from dreamspi.errors import EXIT_DIVERGED, EXIT_USER_ERROR, Diverged, UserError, nearest, tell
 from dreamspi.overrides import as_meant, name_classes, parse
 
@@ -24,7 +24,7 @@ def run(words: list[str]) -> int:
     Every job is composed and checked before the first one starts. A job that fails leaves the others going.
     """
     given = [word for word in words if "=" in word and not word.startswith("-")]
-    overrides = as_meant(name_classes(given), COUNTS)
+    overrides = as_meant(name_classes(given))
     words = [word for word in words if word not in given] + overrides
     for word in words:
         if word.startswith("-") and word.partition("=")[0] not in FLAGS:

@@ -17,6 +17,19 @@ from dreamspi.catalogue import ANY_NAME, GROUPS, all_environments, env_names, op
 from dreamspi.errors import UserError, nearest, unknown
 from dreamspi.outside import ENTRY_POINTS, is_class
 
+#: Keys that count something.
+COUNTS = (
+    "num_envs",
+    "num_steps",
+    "total_steps",
+    "log_every",
+    "certify_every",
+    "collector.workers",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "checkpoint.barrier",
+)
+
 
 def parse(overrides: Iterable[str]) -> list[Override]:
     """Parses ``key=value`` words in Hydra's grammar."""
@@ -82,7 +95,7 @@ def name_classes(overrides: Iterable[str]) -> list[str]:
     return words
 
 
-def as_meant(overrides: Iterable[str], counts: Container[str]) -> list[str]:
+def as_meant(overrides: Iterable[str]) -> list[str]:
     """Where a number's form is not what was meant: ``run_dir=2024_01`` is not 202401, and of the keys that count
     something ``total_steps=1e6`` is 1000000."""
     words = list(overrides)
@@ -92,7 +105,7 @@ def as_meant(overrides: Iterable[str], counts: Container[str]) -> list[str]:
             continue
         if key in ("run_dir", "resume") and isinstance(value, int | float):
             words[i] = f"{key}={quoted(words[i].partition('=')[2])}"
-        elif key in counts and isinstance(value, float) and value.is_integer():
+        elif key in COUNTS and isinstance(value, float) and value.is_integer():
             words[i] = f"{key}={int(value)}"
     return words
 

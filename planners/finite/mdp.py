@@ -62,8 +62,10 @@ class FiniteMDP:
         return np.einsum("sa,sat->st", policy, self.P)
 
     def policy_value(self, policy: np.ndarray) -> np.ndarray:
-        """``V[s]`` of a policy ``[S, A]``: solves ``(I - gamma P_pi) V = R_pi``."""
-        return np.linalg.solve(np.eye(len(self.R)) - self.gamma * self.transition(policy), (policy * self.R).sum(1))
+        """``V[s]`` of a policy ``[S, A]``: solves ``(I - gamma P_pi) V = R_pi``, where terminal states lead nowhere, so
+        that theirs is exactly 0."""
+        P_pi = self.transition(policy) * ~self.terminal[:, None]
+        return np.linalg.solve(np.eye(len(self.R)) - self.gamma * P_pi, (policy * self.R).sum(1))
 
     def action_value(self, value: np.ndarray) -> np.ndarray:
         """``Q[s, a] = R[s, a] + gamma sum_t P[s, a, t] V[t]``, ``[S, A]``, for values ``[S]``."""

@@ -152,3 +152,17 @@ def test_names_of_the_run_are_filled_in(tmp_path: Path) -> None:
 def test_a_logger_that_cannot_start(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="logger CSVLogger: can't start"):
         writer_of(tmp_path, "csv", log_dir="/proc/none")
+
+
+def test_a_logger_whose_package_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is installed."""
+
+    def missing(*_: Any, **__: Any) -> None:
+        raise ImportError("wandb could not be imported")
+
+    monkeypatch.setattr("dreamspi.metrics.instantiate", missing)
+    told = (
+        r"logger WandbLogger: can't start: wandb could not be imported\. Install it: pip install 'dreamspi\[wandb\]'\."
+    )
+    with pytest.raises(UserError, match=told):
+        writer_of(tmp_path, "wandb")

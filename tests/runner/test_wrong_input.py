@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,11 +100,6 @@ def test_wrong_words(words: str, parts: list[str], capsys: pytest.CaptureFixture
         ("world_model.cost=Squared", ["write world_model.cost._target_=world_models.costs.Squared"]),
         ("planner.heads=2", ["planner.heads=2: is built by a class", "planners.heads.Heads"]),
         ("planner.heads=separateheads", ["write planner.heads._target_=planners.heads.SeparateHeads, for example"]),
-        pytest.param(
-            "logger=wandb",
-            ["logger WandbLogger: can't start: ", "Install it: pip install 'dreamspi[wandb]'."],
-            marks=pytest.mark.skipif(find_spec("wandb") is not None, reason="it is installed"),
-        ),
         ("planner.ground.utility=null", ["planner.ground.utility=null: planners.ground.Ground can't do without it"]),
         ("planner.ground.entropy=null", ["planner.ground.entropy=null: ", "(float)"]),
         ("planner.ground.optimizers=null", ["planner.ground.optimizers=null: "]),
