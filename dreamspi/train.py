@@ -21,7 +21,7 @@ from dreamspi.metrics import MetricWriter
 from dreamspi.progress import Progress
 from dreamspi.run_directory import RunDirectory
 from dreamspi.training import Training
-from dreamspi.trial import try_losses, try_out
+from dreamspi.trial import tried
 from planners.optimization import NotFinite
 
 #: Share of the budget that whole batches must make, for nothing to be said.
@@ -47,11 +47,7 @@ def train(cfg: DictConfig, resume: bool = False) -> int:
     if resume and _tell_finished(cfg):
         return 0
     prepare(cfg.threads)
-    if not resume:
-        try_out(cfg)
-    training = Training(cfg)
-    if not resume:
-        try_losses(cfg, training.planner)
+    training = Training(cfg) if resume else tried(cfg)
     run = RunDirectory.open(cfg.run_dir) if resume else RunDirectory.create(cfg)
     store = _store(run, cfg)
     with (

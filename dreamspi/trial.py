@@ -1,4 +1,4 @@
-"""What a world model must pass before it is trained: that its parts suit each other, and of one from outside the part
+"""What a training must pass before it begins: that its parts suit each other, and a world model from outside the part
 of its contract that takes no time."""
 
 from __future__ import annotations
@@ -13,8 +13,21 @@ from omegaconf import DictConfig
 
 from dreamspi.building import build_world_model, check_device, make_env, observed, refusals
 from dreamspi.errors import UserError
+from dreamspi.training import Training
 from planners.planner import Planner
 from world_models.contract import Unsuited
+
+
+def tried(config: DictConfig) -> Training:
+    """The training that a configuration describes, after all that can be tried of it without playing.
+
+    Raises:
+        UserError: its parts can't be built, or don't suit each other.
+    """
+    try_out(config)
+    training = Training(config)
+    try_losses(config, training.planner)
+    return training
 
 
 def is_from_outside(section: object) -> bool:

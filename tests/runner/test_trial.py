@@ -140,7 +140,7 @@ def test_a_device_that_is_not_there_is_no_fault_of_the_model(capsys: pytest.Capt
 
 def test_it_trains_as_if_it_had_not_been_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = trained(tmp_path / "tried", "world_model=own.model.Sound")
-    monkeypatch.setattr("dreamspi.train.try_out", lambda config: None)
+    monkeypatch.setattr("dreamspi.trial.try_out", lambda config: None)
     assert rows(trained(tmp_path / "not", "world_model=own.model.Sound")) == rows(tried)
 
 
