@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; a user's mistake is one line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = _as_a_line
+    os.environ.setdefault("RL_LOGGING_LEVEL", "WARNING")  # TorchRL's notes on its own workings
     try:
         return _run(words)
     except UserError as error:

@@ -83,6 +83,11 @@ class Agent(nn.Module):
         """Log-probabilities ``[N * T, A]`` of the deployed policy ``pi̅ ∘ phi`` on experience ``[N, T]``."""
         return self.heads(self.world_model.latents(experience).flatten(0, 1)).logits
 
+    @torch.no_grad()
+    def value(self, states: TensorDictBase) -> Tensor:
+        """``V̄ ∘ phi``: values ``[...]`` of states ``[...]``, each with what the world model's encoder takes."""
+        return self.heads(self.world_model.encode(*(states[key] for key in self.world_model.in_keys))).value
+
     def policy(self) -> ProbabilisticTensorDictSequential:
         """The deployed policy as a TorchRL actor: the world model's ``in_keys`` to ``action``, ``action_log_prob``,
         ``logits`` and ``state_value``, and for a recurrent model the next step's ``memory``. It shares the agent's

@@ -32,15 +32,21 @@ def add_advantages(batch: TensorDictBase, value: Value, gamma: float, lmbda: flo
         A new TensorDict ``[N, T]`` that adds ``advantage`` and ``value_target``, ``[N, T, 1]``.
     """
     after = batch["next"]
-    done = after["done"].squeeze(-1)
-    needs_own = done.clone()
-    needs_own[:, -1] = True
-    next_value = torch.roll(batch["state_value"], -1, dims=1)
-    next_value[needs_own] = value(after[needs_own]).unsqueeze(-1)
+    next_value = following_values(batch["state_value"], after, value)
     advantage, target = generalized_advantage_estimate(
         gamma, lmbda, batch["state_value"], next_value, after["reward"], after["done"], after["terminated"]
     )
     return TensorDict(batch.copy(), batch.shape).update({"advantage": advantage, "value_target": target})
+
+
+def following_values(state_value: Tensor, after: TensorDictBase, value: Value) -> Tensor:
+    """Values ``[N, T, 1]`` of the states after those of ``state_value`` ``[N, T, 1]``: the next one in its row, but
+    where an episode or the row ends ``value`` is asked for that of the state in ``after`` ``[N, T]``."""
+    needs_own = after["done"].squeeze(-1).clone()
+    needs_own[:, -1] = True
+    next_value = torch.roll(state_value, -1, dims=1)
+    next_value[needs_own] = value(after[needs_own]).unsqueeze(-1)
+    return next_value
 
 
 def segments(batch: TensorDictBase, length: int) -> TensorDictBase:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -71,7 +72,8 @@ class GroundLoss(LossModule):
         logits, value = self.agent.heads(latent)
         ratio = (log_prob_of(logits, tensordict["action"]) - tensordict["action_log_prob"]).exp()
         weighed = self.utility(normalize(tensordict["advantage"].squeeze(-1)), losses)
-        objective = self.surrogate(ratio, weighed.utility, self.lower, self.upper)
+        lower, upper = self.borders(tensordict)
+        objective = self.surrogate(ratio, weighed.utility, lower, upper)
         error = value - tensordict["value_target"].squeeze(-1)
         spread = entropy(logits).mean()
         assert objective.shape == value.shape == weighed.auxiliary.shape == tensordict.shape
@@ -81,7 +83,7 @@ class GroundLoss(LossModule):
             "loss_entropy": -self.entropy * spread,
             "loss_auxiliary": weighed.auxiliary.mean() + self.represent(latent, tensordict),
             "entropy": spread.detach(),
-            "clip_fraction": ((ratio < self.lower) | (ratio > self.upper)).float().mean(),
+            "clip_fraction": ((ratio < lower) | (ratio > upper)).float().mean(),
         }
         if self.clone:
             out["loss_clone"] = self.clone * divergence(tensordict["logits"], logits)
@@ -90,6 +92,10 @@ class GroundLoss(LossModule):
         if losses is not None:
             out |= {f"local_{key}": loss.detach().mean() for key, loss in losses.items()}
         return TensorDict(out)
+
+    def borders(self, tensordict: TensorDictBase) -> tuple[Tensor | float, Tensor | float]:
+        """Where the ratio to the policy that acted is clipped; numbers, or of each step ``[S, L]``."""
+        return self.lower, self.upper
 
     def believe(
         self, tensordict: TensorDictBase, past: TensorDictBase | None = None
@@ -140,6 +146,8 @@ class Ground:
         rehearsal: past transitions that the model goes on learning from; ``None`` for none.
     """
 
+    loss_class: type[GroundLoss] = GroundLoss
+
     def __init__(
         self,
         agent: Agent,
@@ -179,7 +187,7 @@ class Ground:
                 "rehearsed; write one, or set it to null"
             )
         weight = 0.0 if rehearsal is None else rehearsal.weight
-        self.loss = GroundLoss(agent, utility, neighborhood, value_scale, value, entropy, weight, clone)
+        self.loss = self.loss_class(agent, utility, neighborhood, value_scale, value, entropy, weight, clone)
         self.optimizers = Optimizers(agent, optimizers, "ground")
         if utility.uses_model != ("model" in self.optimizers.roles):
             needs = "none may have" if not utility.uses_model else "one must have"
@@ -191,7 +199,7 @@ class Ground:
 
     def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Updates the agent on ``batch`` ``[N, T]`` with advantages; returns means under ``ground/``."""
-        pieces = segments(batch.select(*self.loss.in_keys), self.segment)
+        pieces = self.pieces(batch)
         policy = partial(self.agent.log_policy, batch)
         watch = self.neighborhood.watch(policy, batch["logits"].flatten(0, 1), self.optimizers, self.share)
         self.optimizers.set_progress(progress)
@@ -208,3 +216,20 @@ class Ground:
                     break
         self.optimizers.check()
         return mean.result("ground") | {f"ground/{key}": value for key, value in watch.close().items()}
+
+    def pieces(self, batch: TensorDictBase) -> TensorDictBase:
+        """The segments ``[K, L]`` that the minibatches of a batch ``[N, T]`` are drawn from."""
+        return segments(batch.select(*self.loss.in_keys), self.segment)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the phase needs to go on, by name."""
+        state: dict[str, Any] = {"ground": self.optimizers.state_dict()}
+        if self.rehearsal is not None:
+            state["rehearsal"] = self.rehearsal.reservoir.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores ``state_dict``; what else there is in ``state`` is not read."""
+        self.optimizers.load_state_dict(state["ground"])
+        if self.rehearsal is not None:
+            self.rehearsal.reservoir.load_state_dict(state["rehearsal"])

@@ -135,8 +135,8 @@ class Planner:
         self.previous_heads.load_state_dict(current)
         metrics = diagnosis(self.agent, batch, self.gamma, self.learns_model) if diagnose else {}
         if stale:  # the critic has learnt since: one critic for all of a row
-            batch = TensorDict(batch.copy(), batch.shape).update({"state_value": self._value(batch).unsqueeze(-1)})
-        batch = add_advantages(batch, self._value, self.gamma, self.lmbda)
+            batch = TensorDict(batch.copy(), batch.shape).update({"state_value": self.agent.value(batch).unsqueeze(-1)})
+        batch = add_advantages(batch, self.agent.value, self.gamma, self.lmbda)
         self.value_scale.update(batch["value_target"])
         metrics |= self.ground.run(batch, progress)
         if self.dream is not None or diagnose or certify:
@@ -198,10 +198,6 @@ class Planner:
         """Action probabilities ``[..., A]`` of the deployed policy in such states."""
         return self.agent.heads(self.encode(states)).logits.exp()
 
-    @torch.no_grad()
-    def _value(self, states: TensorDictBase) -> Tensor:
-        return self.agent.heads(self.encode(states)).value
-
     def _dream_and_measure(self, batch: TensorDictBase, progress: float, stale: bool) -> dict[str, float]:
         """The dream from the states of a batch ``[N, T]``, if there is one, and how far each phase and both together
         took the deployed policy on these states. A ``stale`` batch's ground phase includes the update before."""
@@ -235,10 +231,8 @@ class Planner:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning needs to go on: parameters and optimizers."""
-        state = {"agent": self.agent.state_dict(), "ground": self.ground.optimizers.state_dict()}
-        state["value_scale"] = self.value_scale.state_dict()
-        if self.ground.rehearsal is not None:
-            state["rehearsal"] = self.ground.rehearsal.reservoir.state_dict()
+        state = {"agent": self.agent.state_dict(), "value_scale": self.value_scale.state_dict()}
+        state |= self.ground.state_dict()
         if self.dream is not None:
             state["dream"] = self.dream.optimizers.state_dict()
             state["trust"] = self.dream.trust.state_dict()
@@ -247,10 +241,8 @@ class Planner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores ``state_dict``."""
         self.agent.load_state_dict(state["agent"])
-        self.ground.optimizers.load_state_dict(state["ground"])
         self.value_scale.load_state_dict(state["value_scale"])
-        if self.ground.rehearsal is not None:
-            self.ground.rehearsal.reservoir.load_state_dict(state["rehearsal"])
+        self.ground.load_state_dict(state)
         if self.dream is not None:
             self.dream.optimizers.load_state_dict(state["dream"])
             self.dream.trust.load_state_dict(state["trust"])

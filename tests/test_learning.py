@@ -10,7 +10,13 @@ import pytest
 from dreamspi.cli import main
 
 #: Planner, budget, and the exact value at the maze's start that it must end with (collapsed policies have 4.8).
-MAZE = [("ppo", 100_000, 7.5), ("deepmdp", 100_000, 7.5), ("deepspi", 100_000, 7.8), ("hybrid", 200_000, 7.8)]
+MAZE = [
+    ("ppo", 100_000, 7.5),
+    ("deepmdp", 100_000, 7.5),
+    ("deepspi", 100_000, 7.8),
+    ("deepspi_replay", 100_000, 7.8),
+    ("hybrid", 200_000, 7.8),
+]
 
 
 def summary(run: Path, *words: str) -> dict:

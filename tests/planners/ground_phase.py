@@ -18,12 +18,10 @@ CLIP = build_neighborhood("clip", 1.1, 1.0)
 
 def with_advantages(agent: Agent, **shape: int) -> TensorDict:
     """Experience as a ground phase reads it."""
-    return add_advantages(
-        experience(agent, **shape), lambda s: agent.heads(agent.world_model.encode(s["observation"])).value, 0.9, 0.9
-    )
+    return add_advantages(experience(agent, **shape), agent.value, 0.9, 0.9)
 
 
-def make(agent: Agent, utility: Utility, roles: tuple[str, ...], **keys: object) -> Ground:
+def make(agent: Agent, utility: Utility, roles: tuple[str, ...], kind: type[Ground] = Ground, **keys: object) -> Ground:
     """A phase on batches ``[4, 8]``, with one optimizer of these roles; ``keys`` replace its settings."""
     settings: dict = {
         "epochs": 2,
@@ -35,5 +33,5 @@ def make(agent: Agent, utility: Utility, roles: tuple[str, ...], **keys: object)
         "clone": 0.0,
         "share": 1.0,
     } | keys
-    optimizers = {"only": Adam(roles=roles, lr=1e-2)}
-    return Ground(agent, (4, 8), CLIP, Reward(), utility, optimizers, **settings)
+    shared = {"agent": agent, "batch_shape": (4, 8), "neighborhood": CLIP, "value_scale": Reward()}
+    return kind(**shared, utility=utility, optimizers={"only": Adam(roles=roles, lr=1e-2)}, **settings)

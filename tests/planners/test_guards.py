@@ -159,7 +159,7 @@ DREAMS = ["planner.dream.optimizers.heads.lr=0.02", "planner.dream.repeats=3", "
 
 
 @pytest.mark.parametrize("choice", ["stop", "project"])
-@pytest.mark.parametrize("planner", ["ppo", "deepmdp", "deepspi", "dreamspi", "hybrid"])
+@pytest.mark.parametrize("planner", ["ppo", "deepmdp", "deepspi", "deepspi_replay", "dreamspi", "hybrid"])
 def test_no_violation_over_a_training(planner: str, choice: str) -> None:
     """At rates with which the soft forms leave at once, several dreams a batch count as one step."""
     words = FAST + (DREAMS if planner in ("dreamspi", "hybrid") else [])

@@ -14,6 +14,7 @@ from dreamspi.training import Training
 PACES = {"iterations": 13, "checkpoint": 3, "barrier": 4}
 CASES = {
     "maze-deepspi": ["planner=deepspi", "env.max_steps=9"],
+    "maze-replay": ["planner=deepspi_replay", "planner.ground.capacity=64", "env.max_steps=9"],
     "maze-dreamspi": ["planner=dreamspi", "env.max_steps=9"],
     "maze-hybrid": ["planner=hybrid", "world_model=mixture", "env.max_steps=9"],
     "maze-rssm": ["planner=dreamspi", "world_model=rssm", "world_model.deterministic=16", "env.max_steps=9"],

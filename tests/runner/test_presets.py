@@ -81,7 +81,7 @@ def test_every_preset_can_be_built(preset: str) -> None:
         assert training.cfg.choices.experiment == preset
 
 
-@pytest.mark.parametrize("planner", options("planner"))
+@pytest.mark.parametrize("planner", SETTINGS)
 @pytest.mark.parametrize("env", ["maze", "atari/Pong"])
 def test_the_papers_settings(planner: str, env: str) -> None:
     """Whatever an environment suggests."""

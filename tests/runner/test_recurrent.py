@@ -46,10 +46,10 @@ def test_latents_of_a_fresh_batch_are_those_that_the_policy_acted_on(tmp_path: P
     training.close()
 
 
-@pytest.mark.parametrize("planner", ["ppo", "deepmdp", "deepspi", "dreamspi", "hybrid"])
+@pytest.mark.parametrize("planner", ["ppo", "deepmdp", "deepspi", "deepspi_replay", "dreamspi", "hybrid"])
 def test_projection_holds_a_policy_with_a_memory(planner: str, tmp_path: Path) -> None:
     words = [f"planner={planner}", "log_every=1", "planner.neighborhood=project"]
-    words.append("planner.ground.optimizers.policy.lr=0.02")
+    words.append("planner.ground.optimizers.policy.lr=0.04")
     if dreams(planner):
         words.append("planner.dream.optimizers.heads.lr=0.05")
     training = Training(configured(tmp_path / "run", *words, *SMALL, iterations=3))

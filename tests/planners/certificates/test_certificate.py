@@ -189,7 +189,7 @@ def test_json_has_everything() -> None:
     assert found["largest_C"] == pytest.approx(1 / 0.9) and found["largest_gamma"] == pytest.approx(1 / 1.1)
 
 
-@pytest.mark.parametrize("planner", ["ppo", "deepmdp", "deepspi", "dreamspi", "hybrid"])
+@pytest.mark.parametrize("planner", ["ppo", "deepmdp", "deepspi", "deepspi_replay", "dreamspi", "hybrid"])
 def test_live_certificates_change_nothing(planner: str) -> None:
     """Every planner that learns a model has one, and a run with them ends where a run without them ends."""
     ends, keys = [], set()
