@@ -95,6 +95,12 @@ def choices_of(preset: str) -> dict[str, str]:
     return {key.split()[-1].lstrip("/"): str(option) for entry in entries for key, option in entry.items()}
 
 
+def adjusted_choices(preset: str) -> dict[str, str]:
+    """Of what a preset chooses, by group, that of which it sets keys as well."""
+    sections = _read(path_of("experiment", preset))
+    return {group: option for group, option in choices_of(preset).items() if group in sections}
+
+
 def named_parts(choices: Mapping[str, Any]) -> dict[str, set[str]]:
     """Of the chosen options (one by group) that other packages bring: the parts, dotted, whose class their files name,
     or files of such packages that they build on, each with the keys that stand there or above."""

@@ -22,7 +22,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dreamspi.catalogue import GROUPS, choices_of, config_directory, env_names, named_parts, options, outside
+from dreamspi.catalogue import (
+    GROUPS,
+    adjusted_choices,
+    choices_of,
+    config_directory,
+    env_names,
+    named_parts,
+    options,
+    outside,
+)
 from dreamspi.errors import UserError, did_you_mean
 from dreamspi.outside import ENTRY_POINTS, class_option, is_class
 from dreamspi.overrides import (
@@ -83,6 +92,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(config_directory()), version_base=VERSION_BASE):
             config = hydra_compose(CONFIG_NAME, list(overrides), return_hydra_config=True)
         choices = dict(config.hydra.runtime.choices)
+        _check_preset(choices)
         with open_dict(config):
             del config["hydra"]
             config.choices = _choices(config, choices)
@@ -144,6 +154,17 @@ def _register_environments(parsed: Iterable[Override]) -> None:
         if slash:
             folder, _, last = value.rpartition("/")  # a Gymnasium id may have a namespace: gym/ALE/Pong-v5
             _store(f"env/{folder}", last, {"defaults": [f"/env/{family}@_here_", "_self_"], "name": name}, "env")
+
+
+def _check_preset(choices: dict[str, Any]) -> None:
+    """Raises where keys that a preset sets would go to another option than the one that it sets them for."""
+    preset = choices.get("experiment")
+    for group, option in adjusted_choices(preset).items() if preset else ():
+        if choices[group] != option:
+            raise UserError(
+                f"{group}={choices[group]}: experiment={preset} sets keys that are for {group}={option}. Leave "
+                f"{group}= out, or choose another experiment=."
+            )
 
 
 def _choices(config: DictConfig, chosen: dict[str, Any]) -> dict[str, Any]:

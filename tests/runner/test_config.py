@@ -70,6 +70,11 @@ def test_an_environment_suggests_how_often_games_begin_anew_and_whether_states_a
         assert "spread" not in compose([f"env={env}", f"experiment={preset}"]).world_model
 
 
+def test_a_preset_gives_way_in_what_it_chooses_and_does_not_adjust() -> None:
+    config = compose(["experiment=paper_dreamspi", "world_model=normal", "planner=dreamspi"])
+    assert config.choices.world_model == "normal" and config.planner.dream.bound == "dreamer"
+
+
 def test_an_environment_may_suggest_how_often_dreams_are_gone_through() -> None:
     """To ``planner=dreamspi`` alone; the command line has the last word."""
     env = ["env=dreamspi.envs.maze.MazeEnv", "total_steps=2048"]

@@ -161,6 +161,10 @@ def test_wrong_values(word: str, parts: list[str], tmp_path: Path, capsys: pytes
     [
         (["planner=deepsip"], ["planner=deepsip: no such name. Did you mean deepspi", *options("planner")]),
         (["world_model=normla"], ["world_model=normla: no such name. Did you mean normal", *options("world_model")]),
+        (
+            ["experiment=paper_dreamspi", "planner=ppo"],
+            ["planner=ppo: experiment=paper_dreamspi sets keys that are for planner=dreamspi. Leave planner= out"],
+        ),
         (["planner.dream.minibatches=5", "planner=dreamspi"], ["planner.dream.minibatches=5 does not divide"]),
         (["planner.dream.horizon=0", "planner=dreamspi"], ["planner.dream.horizon=0"]),
         (
