@@ -5,11 +5,13 @@ Nothing heavy is imported before it is needed: help and lists answer at once.
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from dreamspi import __version__
 from dreamspi.errors import (
@@ -132,14 +134,21 @@ def _module(name: str) -> Command:
     """The command in ``dreamspi/<name>.py``: its ``HELP``, and a function of its own name that takes the words."""
 
     def run(words: list[str]) -> int:
-        module = import_module(f"dreamspi.{name}")
         if _wants_help(words) or not words:
-            print(module.HELP, end="")
+            print(_help_of(name), end="")
             return 0 if words else EXIT_USER_ERROR
+        module = import_module(f"dreamspi.{name}")
         parsed = module.parse_options(words)
         return getattr(module, name)(parsed)
 
     return run
+
+
+def _help_of(name: str) -> str:
+    """The constant ``HELP`` of a module, read from its file: to import it takes seconds, as it imports torch."""
+    tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+    assigned = (node for node in tree.body if isinstance(node, ast.Assign))
+    return next(ast.literal_eval(node.value) for node in assigned if ast.unparse(node.targets[0]) == "HELP")
 
 
 def _list(words: list[str]) -> int:
@@ -165,7 +174,6 @@ def _wants_help(words: list[str]) -> bool:
 def _check_imports() -> None:
     """``world_models`` and ``planners`` must be ours: another package installs a ``world_models`` too."""
     from importlib.util import find_spec
-    from pathlib import Path
 
     ours = Path(__file__).resolve().parent.parent
     for name in ("world_models", "planners"):

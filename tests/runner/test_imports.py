@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from dreamspi.cli import COMMANDS
+
 HEAVY = {"torch", "torchrl", "tensordict", "gymnasium", "matplotlib", "tensorboard", "scipy", "ale_py", "minatar"}
 
 
@@ -16,7 +18,8 @@ HEAVY = {"torch", "torchrl", "tensordict", "gymnasium", "matplotlib", "tensorboa
         (["--help"], 0),
         (["--version"], 0),
         (["list"], 0),
-        (["train", "--help"], 0),
+        *(([command, "--help"], 0) for command in COMMANDS),
+        (["study", "name=x", "env=maze", "dry=true"], 0),
         (["trian"], 2),
         (["train", "env=minatar/breakuot"], 2),
         (["train", "planner.C=3"], 2),
