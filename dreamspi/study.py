@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dreamspi.catalogue import env_names, first_comment, options
+from dreamspi.catalogue import first_comment, options
 from dreamspi.config import compose
 from dreamspi.errors import UserError
-from dreamspi.studies import launching, overview
+from dreamspi.studies import launching, overview, trying
 from dreamspi.studies.design import Cell, cells, digest
 from dreamspi.studies.request import Request
 from dreamspi.studies.store import State, Study
@@ -67,7 +67,7 @@ def study(asked: Request) -> int:
         _show(found, chosen or list(found.cells.values()))
         return 0
     launching.require(found, asked.launcher)
-    _try([cell for cell in chosen or found.cells.values() if found.state(cell) is State.WAITING])
+    trying.check([cell for cell in chosen or found.cells.values() if found.state(cell) is State.WAITING])
     with found.locked("study", wait=False):
         found = _opened(asked, chosen)  # nobody else adds to it any more
         found.save()
@@ -90,27 +90,6 @@ def _opened(asked: Request, chosen: Sequence[Cell] | None) -> Study:
     if asked.design is None or chosen is None:
         return Study.open(asked.path)
     return Study.extend(asked.path, asked.design, chosen)
-
-
-def _try(waiting: Sequence[Cell]) -> None:
-    """Raises where a combination that has not begun can't be built. Of a family's environments, which differ in less
-    than what a world model or a planner could refuse, one is tried with each arm."""
-    one_of = {(_kind(cell.env), cell.arm): cell for cell in waiting}
-    if not one_of:
-        return
-    from dreamspi.trial import tried  # imports torch, which nothing else here needs
-
-    for cell in one_of.values():
-        try:
-            tried(compose([*cell.overrides, "device=cpu"])).close()  # where it is to run may be another machine
-        except UserError as error:
-            raise UserError(f"env={cell.env}, arm {cell.arm}: {error}") from error
-
-
-def _kind(env: str) -> str:
-    """An environment's family, if it is one of the names that this has."""
-    family, _, name = env.partition("/")
-    return family if name in env_names(family) else env
 
 
 def _check_version(found: Study, todo: Sequence[Cell]) -> None:

@@ -26,7 +26,11 @@ def tried(config: DictConfig) -> Training:
     """
     try_out(config)
     training = Training(config)
-    try_losses(config, training.planner)
+    try:
+        try_losses(config, training.planner)
+    except BaseException:
+        training.close()
+        raise
     return training
 
 

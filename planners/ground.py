@@ -132,6 +132,7 @@ class Ground:
         batch_shape: environments and steps per batch, ``(N, T)``.
         neighborhood: what the policy's whole step is held in.
         value_scale: unit of the critic's errors.
+        gamma, lmbda: discount and lambda, for a phase that estimates advantages of its own (``planners/replay.py``).
         utility: what is maximized.
         optimizers: settings by name; roles that none of them names stay frozen.
         epochs: passes over the batch.
@@ -154,6 +155,8 @@ class Ground:
         batch_shape: tuple[int, int],
         neighborhood: Neighborhood,
         value_scale: ValueScale,
+        gamma: float,
+        lmbda: float,
         utility: Utility,
         optimizers: Mapping[str, Adam | None],
         epochs: int,
@@ -177,7 +180,7 @@ class Ground:
                 f"planner.ground.minibatches={minibatches} does not divide the {envs * steps // segment} segments "
                 f"of a batch (num_envs={envs} x num_steps={steps} / planner.ground.segment={segment})"
             )
-        self.agent, self.neighborhood = agent, neighborhood
+        self.agent, self.neighborhood, self.gamma, self.lmbda = agent, neighborhood, gamma, lmbda
         self.epochs, self.minibatches, self.segment = epochs, minibatches, segment
         if rehearsal is not None and not utility.uses_model:
             raise ValueError("planner.ground.rehearsal: without a model that learns it must be null")
@@ -199,7 +202,7 @@ class Ground:
 
     def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Updates the agent on ``batch`` ``[N, T]`` with advantages; returns means under ``ground/``."""
-        pieces = self.pieces(batch)
+        pieces, told = self.pieces(batch)
         policy = partial(self.agent.log_policy, batch)
         watch = self.neighborhood.watch(policy, batch["logits"].flatten(0, 1), self.optimizers, self.share)
         self.optimizers.set_progress(progress)
@@ -215,11 +218,12 @@ class Ground:
                 if not watch.step():
                     break
         self.optimizers.check()
-        return mean.result("ground") | {f"ground/{key}": value for key, value in watch.close().items()}
+        told |= watch.close()
+        return mean.result("ground") | {f"ground/{key}": value for key, value in told.items()}
 
-    def pieces(self, batch: TensorDictBase) -> TensorDictBase:
-        """The segments ``[K, L]`` that the minibatches of a batch ``[N, T]`` are drawn from."""
-        return segments(batch.select(*self.loss.in_keys), self.segment)
+    def pieces(self, batch: TensorDictBase) -> tuple[TensorDictBase, dict[str, float]]:
+        """Segments ``[K, L]`` that the minibatches of a batch ``[N, T]`` are drawn from, and what to tell of them."""
+        return segments(batch.select(*self.loss.in_keys), self.segment), {}
 
     def state_dict(self) -> dict[str, Any]:
         """What the phase needs to go on, by name."""

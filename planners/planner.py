@@ -1,6 +1,6 @@
 """A planner: one ground phase, and perhaps a dream, on each fresh batch; then the measure of how far it went.
 
-``ppo``, ``deepmdp``, ``deepspi``, ``dreamspi`` and ``hybrid`` are five configurations of this one walk.
+``ppo``, ``deepmdp``, ``deepspi``, ``deepspi_replay``, ``dreamspi`` and ``hybrid`` are configurations of this one walk.
 """
 
 from __future__ import annotations
@@ -91,9 +91,11 @@ class Planner:
             "batch_shape": batch_shape,
             "neighborhood": self.neighborhood,
             "value_scale": value_scale,
+            "gamma": gamma,
+            "lmbda": lmbda,
         }
         self.ground = ground(**shared)
-        self.dream = dream(**shared, gamma=gamma, lmbda=lmbda) if dream is not None else None
+        self.dream = dream(**shared) if dream is not None else None
         if self.dream is None and "heads" not in self.ground.optimizers.roles:  # a dream always trains them
             raise ValueError(
                 "planner.ground.optimizers: none of them trains the role heads, and there is no dream to do so: no "

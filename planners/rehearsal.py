@@ -11,12 +11,11 @@ belongs to the encoder, learns from the rehearsed transitions too.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from planners.experience import Facts, facts, take
+from planners.buffers import Reservoir
+from planners.experience import Facts, facts
 from planners.optimization import at_least_one, not_below_zero
 from world_models.contract import WorldModel
 
@@ -30,63 +29,6 @@ PATHS: tuple[tuple[str, ...], ...] = (
     ("next", "terminated"),
     ("next", "done"),
 )
-
-
-class Reservoir:
-    """A uniform sample, without replacement, of all transitions seen (Vitter 1985, Algorithm R), kept where these are.
-
-    Args:
-        capacity: transitions kept.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.seen = 0
-        self.kept: TensorDict | None = None
-
-    def __len__(self) -> int:
-        return min(self.seen, self.capacity)
-
-    @torch.no_grad()
-    def extend(self, transitions: TensorDictBase) -> None:
-        """Offers transitions ``[M]``: the i-th one ever seen is kept with probability ``capacity / i``."""
-        transitions = transitions.select(*PATHS, strict=False)
-        device = transitions["action"].device
-        kept = _room_for(transitions, self.capacity) if self.kept is None else self.kept
-        self.kept = kept.to(device)  # says where it is from the first on: a compiled loss would be compiled again
-        ordinal = torch.arange(self.seen, self.seen + len(transitions))
-        slot = torch.where(ordinal < self.capacity, ordinal, (torch.rand(len(ordinal)) * (ordinal + 1)).long())
-        self.seen += len(transitions)
-        taken = slot < self.capacity
-        last = torch.full((self.capacity,), -1)  # of several that take one slot, the last stays
-        last.scatter_reduce_(0, slot[taken], torch.arange(len(slot))[taken], "amax")
-        slots = (last >= 0).nonzero().squeeze(-1)
-        self.kept[slots.to(device)] = take(transitions, last[slots])
-
-    def sample(self, count: int) -> TensorDict:
-        """``count`` transitions, drawn with replacement. At least one must have been seen."""
-        assert self.kept is not None
-        return take(self.kept, torch.randint(len(self), (count,)))
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is kept, by name, and how many were seen."""
-        # Cloned: of a view all of the room would be written.
-        kept = {} if self.kept is None else self.kept[: len(self)].clone().flatten_keys().to_dict()
-        return {"seen": self.seen, "kept": kept}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores ``state_dict``."""
-        self.seen, self.kept = state["seen"], None
-        if self.seen:
-            kept = TensorDict(state["kept"], len(self)).unflatten_keys()
-            self.kept = _room_for(kept, self.capacity)
-            self.kept[: len(self)] = kept
-
-
-def _room_for(transitions: TensorDictBase, capacity: int) -> TensorDict:
-    entries = transitions.flatten_keys().items()
-    room = {name: value.new_zeros(capacity, *value.shape[1:]) for name, value in entries}
-    return TensorDict(room, capacity).unflatten_keys()
 
 
 class Rehearsal:
@@ -106,7 +48,7 @@ class Rehearsal:
 
     def add(self, batch: TensorDictBase) -> None:
         """Takes note of a batch of real experience ``[N, T]``."""
-        self.reservoir.extend(batch.flatten(0, 1))
+        self.reservoir.extend(batch.flatten(0, 1).select(*PATHS, strict=False))
 
     def sample(self) -> TensorDict:
         """Past transitions ``[M]``, with which a minibatch is learnt."""

@@ -1,10 +1,13 @@
-"""The ground phase on sequences from a replay buffer: real experience of earlier policies is learnt from again.
+"""The ground phase on replayed sequences beside the fresh batch: what earlier policies did is learnt from again.
 
 The replay variant of Deep SPI (arXiv 2510.12312). A sequence that an earlier policy ``pi_hist`` gathered says something
 of the present policy ``pi_old`` once it is corrected: V-trace (Espeholt et al. 2018) truncates how much an unlikely
 past may count in returns and advantages, and the clip's interval is shifted to where ``pi_old`` is, so that the step
 away from ``pi_old`` is bounded on old experience as on fresh. What the neighborhood is measured, enforced and certified
 on is the fresh batch, as ever.
+
+Other than in the authors' code, sequences are rows of batches (theirs are longer, and cross from batch to batch), the
+fresh batch is learnt from as well, and updates are counted as in every ground phase.
 """
 
 from __future__ import annotations
@@ -15,57 +18,60 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
-from torchrl.objectives.value.functional import vtrace_advantage_estimate
+from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from planners.agent import Agent
+from planners.buffers import Newest
 from planners.experience import following_values, segments
 from planners.ground import Ground, GroundLoss
 from planners.heads import log_prob_of
+from planners.optimization import at_least_one
 
-#: The log-ratio of the present policy to one that gathered experience counts no farther than this from 0.
+#: A policy of the past counts as no farther from the present one than this, as the logarithm of their ratio.
 LOG_RATIO = 3.0
 
 
 @torch.no_grad()
-def corrected(agent: Agent, sequences: TensorDictBase, gamma: float) -> TensorDict:
+def corrected(agent: Agent, sequences: TensorDictBase, gamma: float, lmbda: float, segment: int) -> TensorDict:
     """Sequences ``[N, T]`` of earlier policies as experience for the present one, ``pi_old``.
 
-    V-trace's own advantage is already multiplied by the truncated ratio. Here the objective's ratio does that, so that
-    it is left out: ``A = r + gamma v(s') - V(s)``, with ``v`` the corrected value. It has no lambda.
+    V-trace with both thresholds 1 and ``c = lmbda min(1, pi_old / pi_hist)``, and the advantage
+    ``r + gamma (lmbda v(s') + (1 - lmbda) V(s')) - V(s)``, ``v`` the corrected value. V-trace's own has the truncated
+    ratio before it, which here the objective supplies. Of what ``pi_old`` has gathered itself it is GAE(lambda).
 
     Args:
         agent: its policy and critic, as they are.
         sequences: with ``action``, ``action_log_prob`` under the policy that acted, what the world model's encoder
-            takes, and ``next``.
+            takes, and ``next``. A recurrent model's memories are those of the network of then.
         gamma: discount.
+        lmbda: lambda of the advantages.
+        segment: steps of the segments that will be learnt from: a recurrent model begins anew in each of them.
 
     Returns:
         A new TensorDict ``[N, T]`` with ``advantage`` and ``value_target`` (each ``[N, T, 1]``), ``logits``
-        ``[N, T, A]`` of ``pi_old``, and ``reference_log_prob`` ``[N, T]``, that of the action under ``pi_old``, no
-        farther than ``LOG_RATIO`` from ``action_log_prob``.
+        ``[N, T, A]`` of ``pi_old``, ``reference_log_prob`` ``[N, T]``, that of the action under ``pi_old``, and an
+        ``action_log_prob`` no farther than ``LOG_RATIO`` from it.
     """
-    logits, value = agent.heads(agent.world_model.latents(sequences))
-    acted, after, value = sequences["action_log_prob"], sequences["next"], value.unsqueeze(-1)
-    log_ratio = (log_prob_of(logits, sequences["action"]) - acted).clamp(-LOG_RATIO, LOG_RATIO).unsqueeze(-1)
-    one = value.new_ones(())  # where the values are, as numbers would have to be sent there
-    weighed, target = vtrace_advantage_estimate(
+    logits, value = agent.heads(agent.world_model.latents(segments(sequences, segment)))
+    logits, value = logits.reshape(*sequences.shape, -1), value.reshape(*sequences.shape, 1)
+    present, after = log_prob_of(logits, sequences["action"]), sequences["next"]
+    log_ratio = (present - sequences["action_log_prob"]).clamp(-LOG_RATIO, LOG_RATIO)
+    weight = log_ratio.exp().clamp_max(1.0).unsqueeze(-1)
+    advantage, _ = generalized_advantage_estimate(
         gamma,
-        log_ratio,
-        torch.zeros_like(log_ratio),
+        lmbda * weight.roll(-1, 1),  # a tensor does as well: how much of the next step's advantage counts
         value,
         following_values(value, after, agent.value),
         after["reward"],
         after["done"],
         after["terminated"],
-        rho_thresh=one,
-        c_thresh=one,
     )
     found = {
-        "advantage": weighed / log_ratio.exp().clamp_max(1.0),
-        "value_target": target,
-        "reference_log_prob": acted + log_ratio.squeeze(-1),
+        "advantage": advantage,
+        "value_target": value + weight * advantage,
         "logits": logits,
+        "reference_log_prob": present,
+        "action_log_prob": present - log_ratio,
     }
     return TensorDict(sequences.copy(), sequences.shape).update(found)
 
@@ -85,46 +91,40 @@ class ReplayLoss(GroundLoss):
 
 
 class ReplayGround(Ground):
-    """Learns from as many sequences as a batch has, drawn anew in each iteration from the newest ``capacity`` steps,
-    the fresh ones among them.
+    """Learns from a batch and from replayed sequences beside it, in minibatches of both.
 
     Args:
-        gamma: discount.
-        capacity: environment steps kept, whole batches of N sequences of T steps each.
+        batch_shape: environments and steps per batch, ``(N, T)``.
+        capacity: environment steps kept, the newest, in whole batches; the fresh one is among them.
+        replays: batches of N sequences that are drawn beside each fresh batch.
         settings: those of ``Ground``.
     """
 
     loss_class = ReplayLoss
 
-    def __init__(self, batch_shape: tuple[int, int], gamma: float, capacity: int, **settings: Any) -> None:
+    def __init__(self, batch_shape: tuple[int, int], capacity: int, replays: int, **settings: Any) -> None:
         super().__init__(batch_shape=batch_shape, **settings)
-        if not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"planner.ground.gamma={gamma}: from 0 to 1")
+        at_least_one("ground", replays=replays)
         envs, steps = batch_shape
         if capacity < envs * steps:
             raise ValueError(
                 f"planner.ground.capacity={capacity}: at least one batch of num_envs * num_steps = {envs * steps} steps"
             )
-        self.gamma = gamma
-        device = next(self.agent.parameters()).device
-        room = LazyTensorStorage(capacity // (envs * steps) * envs, device=device)
-        self.buffer = TensorDictReplayBuffer(storage=room, batch_size=envs)
+        self.buffer, self.drawn = Newest(capacity // (envs * steps) * envs), replays * envs
         inputs = self.agent.world_model.in_keys
         self.kept = [*inputs, "action", "action_log_prob", *(("next", key) for key in inputs)]
         self.kept += [("next", key) for key in ("observation", "reward", "done", "terminated")]
 
-    def pieces(self, batch: TensorDictBase) -> TensorDictBase:
-        """Segments ``[K, L]`` of replayed sequences; first of all takes note of the batch ``[N, T]``."""
-        self.buffer.extend(batch.select(*self.kept))
-        self.replayed = corrected(self.agent, self.buffer.sample().exclude("index"), self.gamma)
-        return segments(self.replayed.select(*self.loss.in_keys), self.segment)
-
-    def run(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
-        """See ``Ground``; also ``ground/replay_ratio``, the mean truncated ratio of the present policy to those that
-        had gathered what was replayed: 1 where these are the same."""
-        metrics = super().run(batch, progress)
-        ratio = (self.replayed["reference_log_prob"] - self.replayed["action_log_prob"]).exp().clamp_max(1.0)
-        return metrics | {"ground/replay_ratio": float(ratio.mean())}
+    def pieces(self, batch: TensorDictBase) -> tuple[TensorDictBase, dict[str, float]]:
+        """Segments ``[K, L]`` of the batch ``[N, T]`` and of what is replayed beside it. Tells ``replay_ratio``, the
+        mean truncated ratio of the present policy to those that gathered what is replayed: 1 where they are the same.
+        """
+        fresh = batch.select(*self.kept)
+        self.buffer.extend(fresh.copy().auto_batch_size_(1))
+        past = self.buffer.sample(self.drawn).auto_batch_size_(2)
+        both = corrected(self.agent, torch.cat((fresh, past)), self.gamma, self.lmbda, self.segment)
+        ratio = (both["reference_log_prob"] - both["action_log_prob"])[len(fresh) :].exp().clamp_max(1.0).mean()
+        return segments(both.select(*self.loss.in_keys), self.segment), {"replay_ratio": float(ratio)}
 
     def state_dict(self) -> dict[str, Any]:
         """See ``Ground``; the replay buffer too."""

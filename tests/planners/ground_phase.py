@@ -34,4 +34,5 @@ def make(agent: Agent, utility: Utility, roles: tuple[str, ...], kind: type[Grou
         "share": 1.0,
     } | keys
     shared = {"agent": agent, "batch_shape": (4, 8), "neighborhood": CLIP, "value_scale": Reward()}
+    shared |= {"gamma": 0.9, "lmbda": 0.8}
     return kind(**shared, utility=utility, optimizers={"only": Adam(roles=roles, lr=1e-2)}, **settings)

@@ -119,8 +119,16 @@ def test_every_minibatch_sees_the_parameters_that_the_last_one_left(agent: Agent
     batch = with_advantages(agent)
     settings = {"a": Adam(roles=("encoder", "heads"), lr=1e-2), "b": Adam(roles=("model",), lr=1e-2)}
     keys = {"epochs": 3, "minibatches": 1, "segment": 8, "value": 0.5, "entropy": 0.01}
-    keys |= {"rehearsal": None, "clone": 0.0, "share": 1.0}
-    ground = Ground(agent, (4, 8), CLIP, Reward(), Unified(1.0, 1.0), settings, **keys)  # type: ignore[arg-type]
+    keys |= {"rehearsal": None, "clone": 0.0, "share": 1.0, "gamma": 0.9, "lmbda": 0.9}
+    ground = Ground(
+        agent,
+        (4, 8),
+        CLIP,
+        Reward(),
+        utility=Unified(1.0, 1.0),
+        optimizers=settings,
+        **keys,  # type: ignore[arg-type]
+    )
     torch.manual_seed(5)
     ground.run(batch, 0.0)
 

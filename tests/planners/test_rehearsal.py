@@ -9,8 +9,9 @@ import torch
 from tensordict import TensorDict
 
 from planners.agent import Agent
+from planners.buffers import Buffer, Newest, Reservoir
 from planners.ground import GroundLoss
-from planners.rehearsal import Rehearsal, Reservoir
+from planners.rehearsal import Rehearsal
 from planners.utility import Advantage, Unified
 from planners.value_scale import Reward
 from tests.planners.ground_phase import CLIP, make, with_advantages
@@ -26,9 +27,9 @@ def numbered(first: int, count: int) -> TensorDict:
     )
 
 
-def kept(reservoir: Reservoir) -> list[int]:
-    assert reservoir.kept is not None
-    return reservoir.kept["next", "reward"][: len(reservoir), 0].long().tolist()
+def kept(buffer: Buffer) -> list[int]:
+    assert buffer.kept is not None
+    return buffer.kept["next", "reward"][: len(buffer), 0].long().tolist()
 
 
 def _slope(parameter: torch.nn.Parameter) -> bool:
@@ -42,6 +43,13 @@ def test_everything_is_kept_until_it_is_full() -> None:
     assert kept(reservoir) == list(range(9)) and len(reservoir) == 9
     reservoir.extend(numbered(9, 30))
     assert len(reservoir) == 10 and len(set(kept(reservoir))) == 10, "nothing is kept twice"
+
+
+def test_of_the_newest_none_is_older_than_the_capacity() -> None:
+    newest = Newest(10)
+    for first, count in ((0, 4), (4, 5), (9, 3), (12, 25)):
+        newest.extend(numbered(first, count))
+        assert sorted(kept(newest)) == list(range(max(first + count - 10, 0), first + count))
 
 
 def test_each_transition_is_kept_with_the_same_probability() -> None:
@@ -77,9 +85,10 @@ def test_a_transition_stays_whole() -> None:
     assert torch.equal(drawn["next", "observation"], drawn["next", "reward"] + 1)
 
 
+@pytest.mark.parametrize("kind", [Reservoir, Newest])
 @pytest.mark.parametrize("seen", [0, 5, 30])
-def test_state_goes_on_where_it_was(seen: int) -> None:
-    whole, resumed = Reservoir(12), Reservoir(12)
+def test_state_goes_on_where_it_was(kind: type[Buffer], seen: int) -> None:
+    whole, resumed = kind(12), kind(12)
     if seen:
         torch.manual_seed(0)
         whole.extend(numbered(0, seen))

@@ -79,10 +79,15 @@ def test_every_command(model: tuple[str, ...], tmp_path: Path) -> None:
         assert [main([command, *words]) for command in ("evaluate", "certify", "dream")] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("goes_on", ["cpu", pytest.param(gpu.GPU, marks=SLOW)])
-def test_a_killed_run_goes_on_on_either(goes_on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("planner", "goes_on"),
+    [("dreamspi", "cpu"), pytest.param("dreamspi", gpu.GPU, marks=SLOW), ("deepspi_replay", gpu.GPU)],
+)
+def test_a_killed_run_goes_on_on_either(
+    planner: str, goes_on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also with games that are played again from the last barrier on."""
-    words, paces = ("planner=dreamspi", "log_every=1"), {"iterations": 5, "checkpoint": 3, "barrier": 2}
+    words, paces = (f"planner={planner}", "log_every=1"), {"iterations": 5, "checkpoint": 3, "barrier": 2}
     trained(tmp_path / "whole", *words, **paces)
     config = configured(tmp_path / "run", *words, **paces)
     config.device = gpu.GPU

@@ -66,6 +66,7 @@ SETTINGS = {
     "ppo": PAPER | {"planner.ground.optimizers.policy.roles": ["encoder", "heads"], "planner.dream": None},
     "deepmdp": MODEL | {"planner.ground.utility._target_": "planners.utility.Auxiliary", "planner.dream": None},
     "deepspi": MODEL | {"planner.dream": None},
+    "deepspi_replay": MODEL | {"planner.dream": None, "planner.ground._target_": "planners.replay.ReplayGround"},
     "dreamspi": DREAM
     | {
         "planner.ground.optimizers.policy.roles": ["encoder", "model"],
@@ -81,7 +82,7 @@ def test_every_preset_can_be_built(preset: str) -> None:
         assert training.cfg.choices.experiment == preset
 
 
-@pytest.mark.parametrize("planner", SETTINGS)
+@pytest.mark.parametrize("planner", options("planner"))
 @pytest.mark.parametrize("env", ["maze", "atari/Pong"])
 def test_the_papers_settings(planner: str, env: str) -> None:
     """Whatever an environment suggests."""

@@ -10,12 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 
 from dreamspi.cli import main
 from dreamspi.studies.store import State, Study
-from dreamspi.training import Training
-from dreamspi.trial import tried
 from tests.runner.support import COMMAND
 from tests.studies.support import records, words
 
@@ -80,25 +77,14 @@ def test_a_failed_cell_is_told_kept_apart_and_retried(capsys: pytest.CaptureFixt
     assert main(["study", "name=x", "retry=true"]) == 1 and log.stat().st_size > length
 
 
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a study builds before it trains anything, environment and planner."""
-    found: list[str] = []
-
-    def building(config: DictConfig) -> Training:
-        found.append(f"{config.choices.env} {config.choices.planner}")
-        return tried(config)
-
-    monkeypatch.setattr("dreamspi.trial.tried", building)
-    return found
-
-
-def test_adding_tries_and_runs_only_what_is_new(built: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_adding_builds_and_runs_only_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", *words("seeds=1")]) == 0
     (first,) = PATH.glob("runs/*/metrics.csv")
     written = first.stat().st_mtime_ns
     assert main(["study", *words("seeds=1", "planner=[ppo,deepspi]")]) == 0
-    assert "2 finished" in capsys.readouterr().out and built == ["maze ppo", "maze deepspi"]
+    out = capsys.readouterr().out
+    assert "2 finished" in out and out.count("building 1 of 1 cells") == 2
+    assert main(["study", "name=x"]) == 0 and "building" not in capsys.readouterr().out
     assert first.stat().st_mtime_ns == written
 
 
@@ -139,14 +125,6 @@ def test_a_combination_that_cannot_be_built_before_anything_is_written(capsys: p
     told = capsys.readouterr().err
     assert "env=maze, arm dreamspi deterministic minibatches=7: planner.dream.minibatches=7 does not divide" in told
     assert not PATH.exists()
-
-
-def test_one_environment_of_a_family_is_tried_with_each_arm(built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dreamspi.studies.launching.launch", lambda *_: 0)
-    games = "env=[maze,minatar/asterix,minatar/freeway,gym/CartPole-v1,gym/Acrobot-v1]"
-    main(["study", *words(games, "planner=[ppo,deepspi]")])
-    environments = ["gym/Acrobot-v1", "gym/CartPole-v1", "maze", "minatar/freeway"]
-    assert sorted(built) == [f"{env} {planner}" for env in environments for planner in ("deepspi", "ppo")]
 
 
 def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
