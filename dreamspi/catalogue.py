@@ -101,6 +101,13 @@ def adjusted_choices(preset: str) -> dict[str, str]:
     return {group: option for group, option in choices_of(preset).items() if group in sections}
 
 
+def lineage(group: str, option: str) -> Iterator[str]:
+    """An option, and those that its file builds on, one after the other."""
+    while option in options(group):
+        yield option
+        option = next(reversed([entry for entry in defaults_of(group, option) if _is_parent(entry)]), "")
+
+
 def named_parts(choices: Mapping[str, Any]) -> dict[str, set[str]]:
     """Of the chosen options (one by group) that other packages bring: the parts, dotted, whose class their files name,
     or files of such packages that they build on, each with the keys that stand there or above."""

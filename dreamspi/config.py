@@ -28,6 +28,7 @@ from dreamspi.catalogue import (
     choices_of,
     config_directory,
     env_names,
+    lineage,
     named_parts,
     options,
     outside,
@@ -160,9 +161,10 @@ def _check_preset(choices: dict[str, Any]) -> None:
     """Raises where keys that a preset sets would go to another option than the one that it sets them for."""
     preset = choices.get("experiment")
     for group, option in adjusted_choices(preset).items() if preset else ():
-        if choices[group] != option:
+        chosen = str(choices.get(group))
+        if chosen != option and option not in lineage(group, chosen):
             raise UserError(
-                f"{group}={choices[group]}: experiment={preset} sets keys that are for {group}={option}. Leave "
+                f"{group}={chosen}: experiment={preset} sets keys that are for {group}={option}. Leave "
                 f"{group}= out, or choose another experiment=."
             )
 

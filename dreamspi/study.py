@@ -67,7 +67,8 @@ def study(asked: Request) -> int:
         _show(found, chosen or list(found.cells.values()))
         return 0
     launching.require(found, asked.launcher)
-    trying.check([cell for cell in chosen or found.cells.values() if found.state(cell) is State.WAITING])
+    if chosen is not None and not found.is_locked("study"):
+        trying.check([cell for cell in chosen if found.state(cell) is State.WAITING])
     with found.locked("study", wait=False):
         found = _opened(asked, chosen)  # nobody else adds to it any more
         found.save()

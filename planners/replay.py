@@ -37,7 +37,8 @@ def corrected(agent: Agent, sequences: TensorDictBase, gamma: float, lmbda: floa
 
     V-trace with both thresholds 1 and ``c = lmbda min(1, pi_old / pi_hist)``, and the advantage
     ``r + gamma (lmbda v(s') + (1 - lmbda) V(s')) - V(s)``, ``v`` the corrected value. V-trace's own has the truncated
-    ratio before it, which here the objective supplies. Of what ``pi_old`` has gathered itself it is GAE(lambda).
+    ratio before it; here the objective's ratio takes its place, which ``LOG_RATIO`` alone bounds. Of what ``pi_old``
+    has gathered itself it is GAE(lambda).
 
     Args:
         agent: its policy and critic, as they are.
@@ -119,12 +120,13 @@ class ReplayGround(Ground):
         """Segments ``[K, L]`` of the batch ``[N, T]`` and of what is replayed beside it. Tells ``replay_ratio``, the
         mean truncated ratio of the present policy to those that gathered what is replayed: 1 where they are the same.
         """
-        fresh = batch.select(*self.kept)
-        self.buffer.extend(fresh.copy().auto_batch_size_(1))
+        self.buffer.extend(batch.select(*self.kept).auto_batch_size_(1))
         past = self.buffer.sample(self.drawn).auto_batch_size_(2)
-        both = corrected(self.agent, torch.cat((fresh, past)), self.gamma, self.lmbda, self.segment)
-        ratio = (both["reference_log_prob"] - both["action_log_prob"])[len(fresh) :].exp().clamp_max(1.0).mean()
-        return segments(both.select(*self.loss.in_keys), self.segment), {"replay_ratio": float(ratio)}
+        past = corrected(self.agent, past, self.gamma, self.lmbda, self.segment)
+        ratio = (past["reference_log_prob"] - past["action_log_prob"]).exp().clamp_max(1.0).mean()
+        fresh = TensorDict(batch.copy(), batch.shape).update({"reference_log_prob": batch["action_log_prob"]})
+        both = torch.cat([rows.select(*self.loss.in_keys) for rows in (fresh, past)])
+        return segments(both, self.segment), {"replay_ratio": float(ratio)}
 
     def state_dict(self) -> dict[str, Any]:
         """See ``Ground``; the replay buffer too."""

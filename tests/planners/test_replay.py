@@ -143,8 +143,11 @@ def test_it_learns_from_the_fresh_batch_and_from_the_newest_beside_it(agent: Age
         pieces, _ = phase.pieces(fresh)
         assert pieces.shape == (3 * 8, 4)
         expected = segments(fresh, 4)
-        for key in ("observation", "action", "advantage", "value_target"):
-            torch.testing.assert_close(pieces[:8][key], expected[key])
+        for key in ("observation", "action", "action_log_prob", "advantage", "value_target"):
+            assert torch.equal(pieces[:8][key], expected[key])
+        assert torch.equal(pieces[:8]["reference_log_prob"], expected["action_log_prob"])
+        assert not torch.equal(pieces[8:]["reference_log_prob"], pieces[8:]["action_log_prob"]) or mark == 1
+        moved_on(agent, by=0.1)
         drawn |= {mark - found.item() for found in pieces[8:]["next", "reward"].unique()}
         kept.append(len(phase.buffer))
     assert drawn == {0.0, 1.0} and kept == [4] + 39 * [8]
@@ -165,10 +168,9 @@ def test_a_recurrent_policy_begins_where_it_is_clipped_to(tmp_path: Path) -> Non
     training.start()
     for _ in range(3):
         training.iterate()
-    ground = training.planner.ground
-    pieces, told = ground.pieces(training.collection.next())
-    latent = training.planner.agent.world_model.latents(pieces)
-    logits, _ = training.planner.agent.heads(latent)
+    agent, batch = training.planner.agent, training.collection.next()
+    pieces, told = training.planner.ground.pieces(add_advantages(batch, agent.value, GAMMA, LMBDA))
+    logits, _ = agent.heads(agent.world_model.latents(pieces))
     log_prob = logits.gather(-1, pieces["action"].unsqueeze(-1)).squeeze(-1)
     torch.testing.assert_close(log_prob, pieces["reference_log_prob"])
     assert told["replay_ratio"] < 1.0 and not torch.equal(pieces["action_log_prob"], pieces["reference_log_prob"])
@@ -177,7 +179,7 @@ def test_a_recurrent_policy_begins_where_it_is_clipped_to(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("planner", ["ppo", "dreamspi"])
 def test_any_planner_may_replay(planner: str, tmp_path: Path) -> None:
-    """With what it rehearses and clones; batches of the policy before the last update (``overlap``) as well."""
+    """With what it rehearses and clones."""
     words = [f"planner={planner}", "planner.ground._target_=planners.replay.ReplayGround"]
     words += ["+planner.ground.capacity=64", "+planner.ground.replays=1", "log_every=1"]
     training = Training(configured(tmp_path / "run", *words))

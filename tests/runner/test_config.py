@@ -73,6 +73,8 @@ def test_an_environment_suggests_how_often_games_begin_anew_and_whether_states_a
 def test_a_preset_gives_way_in_what_it_chooses_and_does_not_adjust() -> None:
     config = compose(["experiment=paper_dreamspi", "world_model=normal", "planner=dreamspi"])
     assert config.choices.world_model == "normal" and config.planner.dream.bound == "dreamer"
+    builds_on_it = compose(["experiment=paper_deepspi", "planner=deepspi_replay"])
+    assert builds_on_it.planner.ground.optimizers == compose(["experiment=paper_deepspi"]).planner.ground.optimizers
 
 
 def test_an_environment_may_suggest_how_often_dreams_are_gone_through() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from dreamspi.errors import UserError
 from dreamspi.studies.design import Arm, Design, cells
-from dreamspi.studies.trying import first_refusal, representatives
+from dreamspi.studies.trying import build, check, representatives
 from tests.support import tiny
 
 ARMS = (Arm("ppo", ("planner=ppo",)), Arm("deepspi", ("planner=deepspi",)))
@@ -26,10 +30,21 @@ def test_an_environment_with_words_of_its_own_is_a_kind_of_its_own() -> None:
     own = {"minatar/asterix": ("num_steps=6",), "minatar/freeway": (), "minatar/breakout": ()}
     found = representatives(cells(designed(own, arms=ARMS[:1])))
     assert [cell.env for cell in found] == ["minatar/asterix", "minatar/breakout"]
-    refusal = first_refusal(found)
-    assert refusal is not None and refusal.startswith("env=minatar/asterix, arm ppo: planner.ground.segment=4 does not")
+    with pytest.raises(UserError, match=r"^env=minatar/asterix, arm ppo: planner.ground.segment=4 does not divide"):
+        check(found)
 
 
 @pytest.mark.parametrize("words", [("device=cuda",), ("collector.backend=ray", "collector.address=nowhere:1")])
 def test_what_only_the_machine_that_trains_must_have(words: tuple[str, ...]) -> None:
-    assert first_refusal(cells(designed({"maze": ()}, *words, arms=ARMS[:1]))) is None
+    build(cells(designed({"maze": ()}, *words, arms=ARMS[:1]))[0].overrides)
+
+
+def test_a_process_that_dies_is_told_with_what_it_was_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deadly.py").write_text("import os\nprint('loud')\nos._exit(9)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    words = ("planner._target_=deadly.Planner",)
+    with pytest.raises(UserError, match=r"^env=maze, arm ppo: the process that builds it ended with 9$"):
+        check(cells(designed({"maze": ()}, *words, arms=ARMS[:1])))
+    assert "loud" in capfd.readouterr().err
