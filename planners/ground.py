@@ -219,9 +219,9 @@ class Ground:
                     break
         self.optimizers.check()
         told |= watch.close()
-        return mean.result("ground") | {f"ground/{key}": value for key, value in told.items()}
+        return mean.result("ground") | {f"ground/{key}": float(value) for key, value in told.items()}
 
-    def pieces(self, batch: TensorDictBase) -> tuple[TensorDictBase, dict[str, float]]:
+    def pieces(self, batch: TensorDictBase) -> tuple[TensorDictBase, dict[str, Any]]:
         """Segments ``[K, L]`` that the minibatches of a batch ``[N, T]`` are drawn from, and what to tell of them."""
         return segments(batch.select(*self.loss.in_keys), self.segment), {}
 

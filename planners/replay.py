@@ -116,7 +116,7 @@ class ReplayGround(Ground):
         self.kept = [*inputs, "action", "action_log_prob", *(("next", key) for key in inputs)]
         self.kept += [("next", key) for key in ("observation", "reward", "done", "terminated")]
 
-    def pieces(self, batch: TensorDictBase) -> tuple[TensorDictBase, dict[str, float]]:
+    def pieces(self, batch: TensorDictBase) -> tuple[TensorDictBase, dict[str, Any]]:
         """Segments ``[K, L]`` of the batch ``[N, T]`` and of what is replayed beside it. Tells ``replay_ratio``, the
         mean truncated ratio of the present policy to those that gathered what is replayed: 1 where they are the same.
         """
@@ -126,7 +126,7 @@ class ReplayGround(Ground):
         ratio = (past["reference_log_prob"] - past["action_log_prob"]).exp().clamp_max(1.0).mean()
         fresh = TensorDict(batch.copy(), batch.shape).update({"reference_log_prob": batch["action_log_prob"]})
         both = torch.cat([rows.select(*self.loss.in_keys) for rows in (fresh, past)])
-        return segments(both, self.segment), {"replay_ratio": float(ratio)}
+        return segments(both, self.segment), {"replay_ratio": ratio}
 
     def state_dict(self) -> dict[str, Any]:
         """See ``Ground``; the replay buffer too."""

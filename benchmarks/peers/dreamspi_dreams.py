@@ -35,7 +35,7 @@ def build(work: Work) -> Contender:
     )
     training.start()
     planner, model = training.planner, training.planner.agent.world_model
-    batch = add_advantages(training.collection.next(), planner._value, planner.gamma, planner.lmbda)
+    batch = add_advantages(training.collection.next(), planner.agent.value, planner.gamma, planner.lmbda)
     start = model.latents(batch).flatten(0, 1).detach()
     behavior = Behavior(planner.behavior_heads, batch["logits"].flatten(0, 1), moved=False)
     training.close()

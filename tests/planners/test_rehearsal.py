@@ -55,7 +55,7 @@ def test_of_the_newest_none_is_older_than_the_capacity() -> None:
 def test_each_transition_is_kept_with_the_same_probability() -> None:
     """200 transitions in four batches, 20 places: 1 in 10 each, whenever it came (3.9 standard deviations)."""
     torch.manual_seed(0)
-    count, runs = torch.zeros(200), 3000
+    count, runs = torch.zeros(200), 1000
     for _ in range(runs):
         reservoir = Reservoir(20)
         for first in range(0, 200, 50):
@@ -64,7 +64,7 @@ def test_each_transition_is_kept_with_the_same_probability() -> None:
     share = count / runs
     assert share.sum() == pytest.approx(20.0)
     assert (share - 0.1).abs().max() < 3.9 * (0.1 * 0.9 / runs) ** 0.5
-    assert float(share[:50].mean()) == pytest.approx(float(share[150:].mean()), abs=0.004)
+    assert float(share[:50].mean()) == pytest.approx(float(share[150:].mean()), abs=0.007)
 
 
 def test_samples_always_say_where_they_are() -> None:

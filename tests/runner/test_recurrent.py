@@ -21,7 +21,7 @@ def batches(training: Training, count: int) -> list[TensorDictBase]:
     return [training.collection.next().clone() for _ in range(count)]
 
 
-@pytest.mark.parametrize("backend", ["direct", "process", "overlap"])
+@pytest.mark.parametrize("backend", ["direct", "process", pytest.param("overlap", marks=pytest.mark.slow)])
 def test_the_memory_is_carried_from_step_to_step_and_begins_anew(tmp_path: Path, backend: str) -> None:
     words = ["planner=deepspi", f"collector.backend={backend}", *SMALL]
     training = Training(configured(tmp_path / "run", *words))

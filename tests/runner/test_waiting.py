@@ -51,7 +51,7 @@ def absent(run_dir: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple
     config = configured(run_dir, *words)
     training = Training(config)
     training.start()
-    batch = add_advantages(training.collection.next(), training.planner._value, 0.99, 0.95)
+    batch = add_advantages(training.collection.next(), training.planner.agent.value, 0.99, 0.95)
     training.close()
     config.device = "meta"
     monkeypatch.setattr(building, "check_device", lambda name: None)
