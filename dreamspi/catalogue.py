@@ -102,10 +102,17 @@ def adjusted_choices(preset: str) -> dict[str, str]:
 
 
 def lineage(group: str, option: str) -> Iterator[str]:
-    """An option, and those that its file builds on, one after the other."""
+    """An option, of an environment its family, and those that its file builds on, one after the other."""
+    option = option.partition("/")[0]
     while option in options(group):
         yield option
-        option = next(reversed([entry for entry in defaults_of(group, option) if _is_parent(entry)]), "")
+        option = _parent(group, option)
+
+
+def _parent(group: str, option: str) -> str:
+    """The option of the same group whose file an option's file builds on; empty if there is none."""
+    entries = [entry for entry in defaults_of(group, option) if isinstance(entry, str) and entry != "_self_"]
+    return entries[-1].removeprefix(f"/{group}/") if entries else ""
 
 
 def named_parts(choices: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -119,12 +126,11 @@ def _named_parts(group: str, option: str) -> dict[str, set[str]]:
     given: dict[str, set[str]] = {}
     named: dict[str, set[str]] = {}
     while option in outside(group):
-        content = _read(outside(group)[option].path)
-        for part, section in _sections(group, content):
+        for part, section in _sections(group, _read(outside(group)[option].path)):
             given.setdefault(part, set()).update(section)
             if "_target_" in section:
                 named.setdefault(part, set(given[part]))
-        option = next(reversed([entry for entry in content.get("defaults", []) if _is_parent(entry)]), "")
+        option = _parent(group, option)
     return named
 
 
@@ -136,11 +142,6 @@ def _sections(path: str, content: dict[str, Any]) -> Iterator[tuple[str, dict[st
             yield from _sections(f"{path}.{key}", value)
 
 
-def _is_parent(entry: Any) -> bool:
-    """Whether an entry of a defaults list is the file that an option builds on."""
-    return isinstance(entry, str) and entry != "_self_"
-
-
 def env_names(family: str) -> list[str]:
     """The names after the slash: a list, ``[]`` where the family has none, ``["*"]`` for any name."""
     if is_class(family):
@@ -149,8 +150,8 @@ def env_names(family: str) -> list[str]:
     if "names" in content:
         names = content["names"]
         return [names] if isinstance(names, str) else list(names)
-    parents = [entry for entry in content.get("defaults", []) if _is_parent(entry)]
-    return env_names(parents[-1].removeprefix("/env/")) if parents else []
+    parent = _parent("env", family)
+    return env_names(parent) if parent else []
 
 
 def all_environments() -> list[str]:

@@ -113,8 +113,8 @@ class ReplayGround(Ground):
             )
         self.buffer, self.drawn = Newest(capacity // (envs * steps) * envs), replays * envs
         inputs = self.agent.world_model.in_keys
-        self.kept = [*inputs, "action", "action_log_prob", *(("next", key) for key in inputs)]
-        self.kept += [("next", key) for key in ("observation", "reward", "done", "terminated")]
+        after = [*inputs, "reward", "done", "terminated"]
+        self.kept = [*inputs, "action", "action_log_prob", *(("next", key) for key in after)]
 
     def pieces(self, batch: TensorDictBase) -> tuple[TensorDictBase, dict[str, Any]]:
         """Segments ``[K, L]`` of the batch ``[N, T]`` and of what is replayed beside it. Tells ``replay_ratio``, the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from dreamspi.catalogue import GROUPS, config_directory, options
+from dreamspi.catalogue import GROUPS, config_directory, lineage, options
 from dreamspi.config import compose, expand
 from dreamspi.errors import UserError
 
@@ -75,6 +75,12 @@ def test_a_preset_gives_way_in_what_it_chooses_and_does_not_adjust() -> None:
     assert config.choices.world_model == "normal" and config.planner.dream.bound == "dreamer"
     builds_on_it = compose(["experiment=paper_deepspi", "planner=deepspi_replay"])
     assert builds_on_it.planner.ground.optimizers == compose(["experiment=paper_deepspi"]).planner.ground.optimizers
+
+
+def test_what_an_option_builds_on() -> None:
+    assert list(lineage("planner", "dreamspi")) == ["dreamspi", "hybrid", "deepspi", "ppo"]
+    assert list(lineage("env", "atari_machado/Pong")) == ["atari_machado", "atari"]
+    assert list(lineage("world_model", "my_package.model.Steps")) == []
 
 
 def test_an_environment_may_suggest_how_often_dreams_are_gone_through() -> None:
